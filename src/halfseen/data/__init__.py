@@ -1,0 +1,1 @@
+"""Data sets, their variants, cues, transforms and loading. No models here."""

@@ -1,0 +1,1 @@
+"""Pure tensor functions: no files, no devices of their own, no global state. They import torch only."""
