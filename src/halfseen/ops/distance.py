@@ -1,0 +1,241 @@
+"""Distances between two embeddings, streamed over the queries: small means alike.
+
+Memory: one block [rows, G] of distances at a time, plus a few tiles (see `kernel`).
+Numerics: `float32` rounds each squared distance by about 1e-6 of ‖q‖² + ‖g‖² (a distance near zero may therefore
+read up to 2e-3). `bfloat16` rounds both factors and the product: of unit vectors |Δcos| ≤ 3·2⁻⁸ + 2⁻¹⁵ < 0.0119,
+hence |Δd| < 0.0119 for cosine and |Δd²| < 0.0238 for unit-euclid; sums and roots are still taken in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from halfseen.ops.kernel import SMALLEST_NORM, Fill, Metric, Precision, Side, mean_of_pairs, mean_of_parts, side_of
+from halfseen.types import Embedding, InputError, Ranking
+
+Block: TypeAlias = tuple[int, Tensor]  # the first query row, distances [rows, G]
+
+BLOCK_BYTES = 64 * 2**20  # of one block of distances
+
+
+@dataclass(frozen=True)
+class Single:
+    """One vector per image: `cosine` is 1 − cos, `unit-euclid` the Euclidean distance of the L2-normalised
+    vectors, `euclid` that of the vectors as they are. Visibility plays no role."""
+
+    metric: Metric = "cosine"
+    precision: Precision = "float32"
+
+    def between(self, query: Embedding, gallery: Embedding) -> Fill:
+        check_pair(query, gallery)
+        return mean_of_parts(self.side(query), self.side(gallery), self.precision, self.empty)
+
+    def side(self, embedding: Embedding) -> Side:
+        if (parts := embedding.vectors.shape[1]) > 1:
+            raise InputError(
+                f"the embeddings have {parts} parts, and a single-vector distance takes one; "
+                f"use a distance of visible parts, or keep one part only"
+            )
+        return side_of(embedding.vectors, torch.ones_like(embedding.visibility), self.metric)
+
+    @property
+    def empty(self) -> float:
+        return torch.inf  # never used: the one part always counts
+
+
+@dataclass(frozen=True)
+class VisibleParts:
+    """Mean over the parts that both images show: Σ w_p d_p / Σ w_p, with w_p = v_q·v_g or its square root.
+
+    Where nothing is shared the distance is infinite, or (`max+1`) one more than any part distance can be: a constant,
+    so that a distance never depends on which other images it is computed with.
+    """
+
+    metric: Metric = "unit-euclid"
+    weight: Literal["product", "sqrt"] = "product"
+    on_empty: Literal["inf", "max+1"] = "inf"
+    precision: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        if self.on_empty == "max+1" and self.metric == "euclid":
+            raise InputError(
+                "on_empty='max+1' needs bounded distances: choose metric 'unit-euclid' or 'cosine', or 'inf'"
+            )
+
+    def between(self, query: Embedding, gallery: Embedding) -> Fill:
+        check_pair(query, gallery)
+        return mean_of_parts(self.side(query), self.side(gallery), self.precision, self.empty)
+
+    def side(self, embedding: Embedding) -> Side:
+        share = embedding.visibility.sqrt() if self.weight == "sqrt" else embedding.visibility
+        return side_of(embedding.vectors, share, self.metric)
+
+    @property
+    def empty(self) -> float:
+        return 3.0 if self.on_empty == "max+1" else torch.inf
+
+
+@dataclass(frozen=True)
+class CoarseToFine:
+    """Rank by the first `coarse` parts; among the `n` nearest add the other parts, weighted by confidence (Pirt).
+
+    The coarse distance is the sum of cosine distances. The n nearest by it (`cut='first'`: by the first part alone) get
+    Σ c_i·d_i on top, where d_i is `cosine` or `unit-euclid` and c_i = sqrt(c_q·c_g), c_q, c_g or 1/parts; c is the
+    part's visibility. All others stay behind them in coarse order: a constant above every possible value is added.
+    """
+
+    n: int = 100
+    coarse: int = 1
+    metric: Literal["cosine", "unit-euclid"] = "cosine"
+    confidence: Literal["both", "query", "gallery", "none"] = "both"
+    cut: Literal["sum", "first"] = "sum"
+    precision: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        if self.coarse < 1 or self.n < 0:
+            raise InputError(f"coarse={self.coarse}, n={self.n}: at least one part is coarse, and n is not negative")
+
+    def between(self, query: Embedding, gallery: Embedding) -> Fill:
+        check_pair(query, gallery)
+        parts, bound = query.vectors.shape[1], 2.0 * query.vectors.shape[1] + 1.0
+        if self.coarse >= parts:
+            raise InputError(
+                f"coarse-to-fine with {self.coarse} coarse parts needs at least {self.coarse + 1} parts, "
+                f"the embeddings have {parts}; lower `coarse`, or use another distance"
+            )
+        coarse = self._sum_of_cosines(query, gallery, self.coarse)
+        cut = coarse if self.cut == "sum" else self._sum_of_cosines(query, gallery, 1)
+        n = min(self.n, len(gallery))
+
+        def fill(rows: slice, out: Tensor) -> None:
+            cut(rows, out)
+            near = nearest(out, n).indices
+            if cut is not coarse:
+                coarse(rows, out)
+            inside = out.gather(1, near) + self._fine(query[rows], gallery, near)
+            out.add_(bound).scatter_(1, near, inside)
+
+        return fill
+
+    def _sum_of_cosines(self, query: Embedding, gallery: Embedding, parts: int) -> Fill:
+        firsts = [e.vectors[:, :parts] for e in (query, gallery)]
+        sides = [side_of(first, first.new_ones(first.shape[:2]), "cosine") for first in firsts]
+        mean = mean_of_parts(sides[0], sides[1], self.precision)
+
+        def fill(rows: slice, out: Tensor) -> None:
+            mean(rows, out)
+            out.mul_(parts)
+
+        return fill
+
+    def _fine(self, query: Embedding, gallery: Embedding, near: Tensor) -> Tensor:
+        """Weighted fine distance of each query to its `near` [q,n] gallery rows, a few queries at a time."""
+        fine = slice(self.coarse, None)
+        step = rows_of_a_block(near.shape[1] * gallery.vectors[0, fine].numel())
+        out = near.new_empty(near.shape, dtype=torch.float32)
+        for start in range(0, len(near), step):
+            rows = slice(start, start + step)
+            g = near[rows]
+            out[rows] = self._fine_rows(
+                query.vectors[rows, fine],
+                query.visibility[rows, fine],
+                gallery.vectors[g, fine],
+                gallery.visibility[g, fine],
+            )
+        return out
+
+    def _fine_rows(self, query: Tensor, c_query: Tensor, gallery: Tensor, c_gallery: Tensor) -> Tensor:
+        """`query` [q,F,D], `gallery` [q,n,F,D] and their confidences → [q,n]."""
+        cosine: Tensor = torch.einsum("qfd,qnfd->qnf", query, gallery)
+        cosine = cosine * _inverse_norm(query)[:, None] * _inverse_norm(gallery)
+        distance = (1 - cosine).clamp_(0, 2)
+        if self.metric == "unit-euclid":
+            distance = distance.mul_(2).sqrt_()
+        match self.confidence:
+            case "both":
+                weight = (c_query[:, None] * c_gallery).sqrt()
+            case "query":
+                weight = c_query[:, None]
+            case "gallery":
+                weight = c_gallery
+            case _:
+                weight = torch.full_like(c_gallery, 1 / c_gallery.shape[2])
+        return (distance * weight).sum(2)
+
+
+Distance: TypeAlias = Single | VisibleParts | CoarseToFine
+
+
+def blocks(distance: Distance, query: Embedding, gallery: Embedding, *, rows: int | None = None) -> Iterator[Block]:
+    """(first query row, distances [rows, G]) for all queries in turn; `rows` defaults to BLOCK_BYTES' worth."""
+    fill = distance.between(query, gallery)
+    step = rows or rows_of_a_block(len(gallery))
+    for start in range(0, len(query), step):
+        block = query.vectors.new_empty(min(step, len(query) - start), len(gallery))
+        fill(slice(start, start + step), block)
+        yield start, block
+
+
+def distances(distance: Distance, query: Embedding, gallery: Embedding) -> Tensor:
+    """The whole matrix [Q,G]; for scores and rankings prefer `blocks` and `top_k`, which never hold it."""
+    fill = distance.between(query, gallery)
+    out = query.vectors.new_empty(len(query), len(gallery))
+    step = rows_of_a_block(len(gallery))
+    for start in range(0, len(query), step):
+        fill(slice(start, start + step), out[start : start + step])
+    return out
+
+
+def pairs(distance: Single | VisibleParts, query: Embedding, gallery: Embedding) -> Tensor:
+    """Row by row: n query rows with as many gallery rows → [n]."""
+    return mean_of_pairs(distance.side(query), distance.side(gallery), distance.empty)
+
+
+def top_k(distance: Distance, query: Embedding, gallery: Embedding, k: int, *, rows: int | None = None) -> Ranking:
+    """The k nearest gallery rows of each query, nearest first; at equal distance the lower gallery row first."""
+    if k < 0:
+        raise InputError(f"k is {k}: the number of neighbours to find cannot be negative")
+    found = [nearest(block, min(k, len(gallery))) for _, block in blocks(distance, query, gallery, rows=rows)]
+    return Ranking(torch.cat([r.distances for r in found]), torch.cat([r.indices for r in found]))
+
+
+def nearest(distance: Tensor, k: int) -> Ranking:
+    """The k smallest of each row of `distance` [q,G], in the order (value, column); topk leaves ties to chance."""
+    values, columns = distance.topk(k, largest=False)
+    if k:
+        edge = values.amax(1, keepdim=True)
+        torn = ((distance <= edge).sum(1) > k).nonzero()[:, 0]  # a tie runs across the k-th place
+        if len(torn):
+            whole = distance[torn].sort(dim=1, stable=True)
+            values[torn], columns[torn] = whole.values[:, :k], whole.indices[:, :k]
+    columns, by_column = columns.sort(dim=1)
+    values, by_value = values.gather(1, by_column).sort(dim=1, stable=True)
+    return Ranking(values, columns.gather(1, by_value))
+
+
+def rows_of_a_block(columns: int) -> int:
+    """How many rows of `columns` float32 make a block."""
+    return max(1, BLOCK_BYTES // (4 * max(1, columns)))
+
+
+def check_pair(query: Embedding, gallery: Embedding) -> None:
+    """Both non-empty and of the same parts and dimensions, or an InputError."""
+    for name, embedding in (("query", query), ("gallery", gallery)):
+        if not len(embedding):
+            raise InputError(f"the {name} is empty: there is nothing to measure; check how its rows were selected")
+    if query.vectors.shape[1:] != gallery.vectors.shape[1:]:
+        (p, d), (pg, dg) = query.vectors.shape[1:], gallery.vectors.shape[1:]
+        raise InputError(
+            f"the query has {p} parts of {d} dimensions and the gallery {pg} of {dg}; "
+            f"encode both with the same model and settings"
+        )
+
+
+def _inverse_norm(vectors: Tensor) -> Tensor:
+    norm: Tensor = torch.linalg.vector_norm(vectors, dim=-1)
+    return norm.clamp_(min=SMALLEST_NORM).reciprocal_()
