@@ -107,14 +107,16 @@ def test_what_makes_no_sense_is_refused_in_a_sentence() -> None:
         distances(Single("cosine"), three, three)
     with pytest.raises(InputError, match=r"max\+1"):
         VisibleParts("euclid", "product", "max+1")
-    with pytest.raises(InputError, match="1 part"):
+    with pytest.raises(InputError, match=r"\b1\b"):
         distances(CoarseToFine(2), one, one)
 
 
-@pytest.mark.parametrize(("n", "coarse"), [(-1, 1), (2, 0), (2, -1), (2, 3), (2, 4)])
-def test_a_cut_without_coarse_or_fine_part_is_refused(n: int, coarse: int) -> None:
+@pytest.mark.parametrize(
+    ("n", "coarse", "found"), [(-1, 1, "-1"), (2, 0, "0"), (2, -1, "-1"), (2, 3, "3"), (2, 4, "4")]
+)
+def test_a_cut_without_coarse_or_fine_part_is_refused(n: int, coarse: int, found: str) -> None:
     three = Embedding.of(torch.ones(2, 3, 4))
-    with pytest.raises(InputError, match=f"(?s)(?=.*{n})(?=.*{coarse})"):
+    with pytest.raises(InputError, match=found):
         distances(CoarseToFine(n, coarse), three, three)
 
 

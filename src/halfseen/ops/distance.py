@@ -15,9 +15,24 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from halfseen.ops.kernel import SMALLEST_NORM, Fill, Metric, Precision, Side, mean_of_pairs, mean_of_parts, side_of
+from halfseen.ops.kernel import (
+    SMALLEST_NORM,
+    Fill,
+    Metric,
+    Precision,
+    Side,
+    check_choice,
+    mean_of_pairs,
+    mean_of_parts,
+    side_of,
+)
 from halfseen.types import Embedding, InputError, Ranking
 
+Weight: TypeAlias = Literal["product", "sqrt"]
+OnEmpty: TypeAlias = Literal["inf", "max+1"]
+FineMetric: TypeAlias = Literal["cosine", "unit-euclid"]
+Confidence: TypeAlias = Literal["both", "query", "gallery", "none"]
+Cut: TypeAlias = Literal["sum", "first"]
 Block: TypeAlias = tuple[int, Tensor]  # the first query row, distances [rows, G]
 
 BLOCK_BYTES = 64 * 2**20  # of one block of distances
@@ -30,6 +45,10 @@ class Single:
 
     metric: Metric = "cosine"
     precision: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        check_choice("metric", self.metric, Metric)
+        check_choice("precision", self.precision, Precision)
 
     def between(self, query: Embedding, gallery: Embedding) -> Fill:
         check_pair(query, gallery)
@@ -57,11 +76,15 @@ class VisibleParts:
     """
 
     metric: Metric = "unit-euclid"
-    weight: Literal["product", "sqrt"] = "product"
-    on_empty: Literal["inf", "max+1"] = "inf"
+    weight: Weight = "product"
+    on_empty: OnEmpty = "inf"
     precision: Precision = "float32"
 
     def __post_init__(self) -> None:
+        check_choice("metric", self.metric, Metric)
+        check_choice("weight", self.weight, Weight)
+        check_choice("on_empty", self.on_empty, OnEmpty)
+        check_choice("precision", self.precision, Precision)
         if self.on_empty == "max+1" and self.metric == "euclid":
             raise InputError(
                 "on_empty='max+1' needs bounded distances: choose metric 'unit-euclid' or 'cosine', or 'inf'"
@@ -91,12 +114,16 @@ class CoarseToFine:
 
     n: int = 100
     coarse: int = 1
-    metric: Literal["cosine", "unit-euclid"] = "cosine"
-    confidence: Literal["both", "query", "gallery", "none"] = "both"
-    cut: Literal["sum", "first"] = "sum"
+    metric: FineMetric = "cosine"
+    confidence: Confidence = "both"
+    cut: Cut = "sum"
     precision: Precision = "float32"
 
     def __post_init__(self) -> None:
+        check_choice("metric", self.metric, FineMetric)
+        check_choice("confidence", self.confidence, Confidence)
+        check_choice("cut", self.cut, Cut)
+        check_choice("precision", self.precision, Precision)
         if self.coarse < 1 or self.n < 0:
             raise InputError(f"coarse={self.coarse}, n={self.n}: at least one part is coarse, and n is not negative")
 
@@ -105,8 +132,8 @@ class CoarseToFine:
         parts, bound = query.vectors.shape[1], 2.0 * query.vectors.shape[1] + 1.0
         if self.coarse >= parts:
             raise InputError(
-                f"coarse-to-fine with {self.coarse} coarse parts needs at least {self.coarse + 1} parts, "
-                f"the embeddings have {parts}; lower `coarse`, or use another distance"
+                f"coarse={self.coarse}, n={self.n} needs embeddings of at least {self.coarse + 1} parts, coarse ones "
+                f"first, and these have {parts} part{'s'[: parts > 1]}; lower `coarse`, or use another distance"
             )
         coarse = self._sum_of_cosines(query, gallery, self.coarse)
         cut = coarse if self.cut == "sum" else self._sum_of_cosines(query, gallery, 1)
@@ -136,10 +163,8 @@ class CoarseToFine:
     def _fine(self, query: Embedding, gallery: Embedding, near: Tensor) -> Tensor:
         """Weighted fine distance of each query to its `near` [q,n] gallery rows, a few queries at a time."""
         fine = slice(self.coarse, None)
-        step = rows_of_a_block(near.shape[1] * gallery.vectors[0, fine].numel())
         out = near.new_empty(near.shape, dtype=torch.float32)
-        for start in range(0, len(near), step):
-            rows = slice(start, start + step)
+        for rows in row_slices(len(near), None, near.shape[1] * gallery.vectors[0, fine].numel()):
             g = near[rows]
             out[rows] = self._fine_rows(
                 query.vectors[rows, fine],
@@ -174,20 +199,18 @@ Distance: TypeAlias = Single | VisibleParts | CoarseToFine
 def blocks(distance: Distance, query: Embedding, gallery: Embedding, *, rows: int | None = None) -> Iterator[Block]:
     """(first query row, distances [rows, G]) for all queries in turn; `rows` defaults to BLOCK_BYTES' worth."""
     fill = distance.between(query, gallery)
-    step = rows or rows_of_a_block(len(gallery))
-    for start in range(0, len(query), step):
-        block = query.vectors.new_empty(min(step, len(query) - start), len(gallery))
-        fill(slice(start, start + step), block)
-        yield start, block
+    for some in row_slices(len(query), rows, len(gallery)):
+        block = query.vectors.new_empty(some.stop - some.start, len(gallery))
+        fill(some, block)
+        yield some.start, block
 
 
 def distances(distance: Distance, query: Embedding, gallery: Embedding) -> Tensor:
     """The whole matrix [Q,G]; for scores and rankings prefer `blocks` and `top_k`, which never hold it."""
     fill = distance.between(query, gallery)
     out = query.vectors.new_empty(len(query), len(gallery))
-    step = rows_of_a_block(len(gallery))
-    for start in range(0, len(query), step):
-        fill(slice(start, start + step), out[start : start + step])
+    for some in row_slices(len(query), None, len(gallery)):
+        fill(some, out[some])
     return out
 
 
@@ -218,9 +241,12 @@ def nearest(distance: Tensor, k: int) -> Ranking:
     return Ranking(values, columns.gather(1, by_value))
 
 
-def rows_of_a_block(columns: int) -> int:
-    """How many rows of `columns` float32 make a block."""
-    return max(1, BLOCK_BYTES // (4 * max(1, columns)))
+def row_slices(total: int, rows: int | None, columns: int) -> list[slice]:
+    """`total` rows cut into pieces of `rows`, or of as many rows of `columns` float32 as make a block."""
+    if rows is not None and rows < 1:
+        raise InputError(f"rows is {rows}: a block needs at least one row")
+    step = rows or max(1, BLOCK_BYTES // (4 * max(1, columns)))
+    return [slice(start, min(start + step, total)) for start in range(0, total, step)]
 
 
 def check_pair(query: Embedding, gallery: Embedding) -> None:

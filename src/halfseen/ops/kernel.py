@@ -11,10 +11,12 @@ are never copied: their norms (s = 1/‖x‖) and visibilities (u) enter as fact
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import torch
 from torch import Tensor
+
+from halfseen.types import InputError
 
 Metric: TypeAlias = Literal["cosine", "unit-euclid", "euclid"]
 Precision: TypeAlias = Literal["float32", "bfloat16"]
@@ -22,6 +24,12 @@ Fill: TypeAlias = Callable[[slice, Tensor], None]  # writes the distances of som
 
 TILE = (256, 1024)  # query rows and gallery columns worked on at a time: 1 MiB, which a core's cache holds
 SMALLEST_NORM = 1e-12  # a shorter vector counts as zero: it is at right angles to everything
+
+
+def check_choice(name: str, value: str, choices: Any) -> None:
+    """`value` is one of the Literal `choices`, or an InputError: a misspelt option must not compute something else."""
+    if value not in get_args(choices):
+        raise InputError(f"{name} is {value!r}; allowed are {', '.join(get_args(choices))}")
 
 
 class Side(NamedTuple):

@@ -59,7 +59,7 @@ def score(
     """Scores by protocol name, from distances [Q,G] or blocks of their rows."""
     protocols = tuple(protocols)
     per_query = score_queries(distances, query, gallery, protocols)
-    return {p.name: _mean(per_query[p.name], p, max_rank) for p in protocols}
+    return {p.name: mean_scores(per_query[p.name], p, max_rank) for p in protocols}
 
 
 def score_queries(
@@ -67,6 +67,9 @@ def score_queries(
 ) -> dict[str, QueryScores]:
     """The same before the mean: a `QueryScores` by protocol name."""
     protocols, kin = tuple(protocols), _Kin.of(gallery)
+    if not len(query) or len({p.name for p in protocols}) < len(protocols):
+        names = ", ".join(p.name for p in protocols)
+        raise InputError(f"{len(query)} queries under protocols {names}: give at least one query, each protocol once")
     found: dict[str, list[QueryScores]] = {p.name: [] for p in protocols}
     row = 0
     for start, block in _blocks(distances):
@@ -76,7 +79,7 @@ def score_queries(
         distance = block if kin.counted is None else block[:, kin.counted]
         for name, scores in _score_block(distance, facts, kin, protocols).items():
             found[name].append(scores)
-    if row != len(query) or not row:
+    if row != len(query):
         raise InputError(f"the distances have {row} query rows and the facts {len(query)}; give one row for each query")
     return {name: QueryScores(*map(torch.cat, zip(*parts, strict=True))) for name, parts in found.items()}
 
@@ -114,6 +117,8 @@ def _check_block(block: Tensor, start: int, expected: int, queries: int, columns
             f"distances of shape {tuple(block.shape)} from query row {start} do not fit "
             f"{queries} queries (next row: {expected}) and {columns} gallery rows"
         )
+    if not block.is_floating_point():
+        raise InputError(f"distances are {block.dtype}; convert them to float32")
     if block.numel() and bool(block.amin().isnan()):
         row, column = block.isnan().nonzero()[0].tolist()
         raise InputError(
@@ -204,7 +209,10 @@ def _from_ranks(before: Tensor, positive: Tensor) -> QueryScores:
     return QueryScores(ap, count / last.clamp(min=1).double(), first, count)
 
 
-def _mean(scores: QueryScores, protocol: Protocol, max_rank: int) -> Scores:
+def mean_scores(scores: QueryScores, protocol: Protocol, max_rank: int = 50) -> Scores:
+    """Means over the queries that have a positive; an InputError says why none has, if none has."""
+    if max_rank < 1:
+        raise InputError(f"max_rank is {max_rank}; the CMC needs at least rank 1")
     had = scores.positives > 0
     queries = int(had.sum())
     if not queries:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from halfseen.ops.distance import Block, Single, VisibleParts, check_pair, nearest, pairs, rows_of_a_block
+from halfseen.ops.distance import Block, Single, VisibleParts, check_pair, nearest, pairs, row_slices
 from halfseen.types import Embedding, InputError
 
 COMPARISONS = 16 * 2**20  # of neighbours with neighbours, made at a time
@@ -30,6 +30,10 @@ class KReciprocal:
     weight: float = 0.3
 
     def __post_init__(self) -> None:
+        if not isinstance(self.base, Single | VisibleParts):
+            raise InputError(
+                f"{self.base} orders only each query's candidates; re-rank Single or VisibleParts distances"
+            )
         if self.k1 < 1 or self.k2 < 1 or not 0 <= self.weight <= 1:
             raise InputError(
                 f"k1={self.k1}, k2={self.k2}, weight={self.weight}: k1 and k2 must be at least 1 "
@@ -54,14 +58,12 @@ def rerank(settings: KReciprocal, query: Embedding, gallery: Embedding, *, rows:
         weights = _averaged(weights, near[:, : settings.k2])
     fill = settings.base.between(query, gallery)
     members = _by_column(Sparse(*(t[len(query) :] for t in weights)), len(union))
-    step = rows or rows_of_a_block(4 * len(gallery))
-    for start in range(0, len(query), step):
-        some = slice(start, min(start + step, len(query)))
-        block = query.vectors.new_empty(some.stop - start, len(gallery))
+    for some in row_slices(len(query), rows, 4 * len(gallery)):
+        block = query.vectors.new_empty(some.stop - some.start, len(gallery))
         fill(some, block)
         block.div_(farthest[some, None]).square_().mul_(settings.weight)
         shared = _shared(Sparse(*(t[some] for t in weights)), members, len(gallery))
-        yield start, block.add_(1 - shared / (2 - shared), alpha=1 - settings.weight)
+        yield some.start, block.add_(1 - shared / (2 - shared), alpha=1 - settings.weight)
 
 
 def _neighbours(settings: KReciprocal, union: Embedding) -> tuple[Tensor, Tensor]:
@@ -71,11 +73,10 @@ def _neighbours(settings: KReciprocal, union: Embedding) -> tuple[Tensor, Tensor
         count, min(max(settings.k1 + 1, settings.k2), count), dtype=torch.int64, device=union.vectors.device
     )
     farthest = union.vectors.new_empty(count)
-    step = rows_of_a_block(count)
-    block = union.vectors.new_empty(min(step, count), count)
-    for start in range(0, count, step):
-        rows = slice(start, min(start + step, count))
-        some = block[: rows.stop - start]
+    steps = row_slices(count, None, count)
+    block = union.vectors.new_empty(steps[0].stop, count)
+    for rows in steps:
+        some = block[: rows.stop - rows.start]
         fill(rows, some)
         farthest[rows] = some.amax(1)
         near[rows] = nearest(some, near.shape[1]).indices
@@ -94,21 +95,17 @@ def _neighbourhoods(settings: KReciprocal, union: Embedding, near: Tensor, farth
     return _stack(
         [
             _weighted(settings, union, _expanded(near, mutual, half, mutual_half, rows), rows, farthest)
-            for rows in _steps(len(near), step)
+            for rows in row_slices(len(near), step, 1)
         ],
         len(near),
     )
-
-
-def _steps(size: int, step: int) -> list[slice]:
-    return [slice(start, min(start + step, size)) for start in range(0, size, step)]
 
 
 def _reciprocal(near: Tensor) -> Tensor:
     """Whether each neighbour in `near` [N,k] also has the image among its own → bool [N,k]."""
     own = torch.arange(len(near), device=near.device)[:, None, None]
     step = max(1, COMPARISONS // near.shape[1] ** 2)
-    return torch.cat([(near[near[rows]] == own[rows]).any(2) for rows in _steps(len(near), step)])
+    return torch.cat([(near[near[rows]] == own[rows]).any(2) for rows in row_slices(len(near), step, 1)])
 
 
 def _expanded(near: Tensor, mutual: Tensor, half: Tensor, mutual_half: Tensor, rows: slice) -> Tensor:
@@ -133,9 +130,8 @@ def _weighted(settings: KReciprocal, union: Embedding, columns: Tensor, rows: sl
     """Weights for the members `columns` [n,m] of each of `rows`."""
     row, place = (columns < len(union)).nonzero(as_tuple=True)
     members, row_of = columns[row, place], row + rows.start
-    step = rows_of_a_block(union.vectors[0].numel())
     values = farthest.new_zeros(columns.shape)
-    for some in _steps(len(row), step):
+    for some in row_slices(len(row), None, union.vectors[0].numel()):
         distance = pairs(settings.base, union[row_of[some]], union[members[some]])
         values[row[some], place[some]] = (distance / farthest[row_of[some]]).square_().neg_().exp_()
     total = values.sum(1, keepdim=True)
@@ -155,7 +151,7 @@ def _averaged(weights: Sparse, near: Tensor) -> Sparse:
     """Each row becomes the mean of the rows of its first neighbours `near` [N,k2]."""
     count, width = len(near), near.shape[1] * weights.columns.shape[1]
     step = max(1, COMPARISONS // (8 * width))
-    return _stack([_mean_of_rows(weights, near[rows]) for rows in _steps(count, step)], count)
+    return _stack([_mean_of_rows(weights, near[rows]) for rows in row_slices(count, step, 1)], count)
 
 
 def _mean_of_rows(weights: Sparse, near: Tensor) -> Sparse:
@@ -193,7 +189,7 @@ def _shared(weights: Sparse, members: _Members, width: int) -> Tensor:
     first = members.first[weights.columns.clamp(max=len(members.first) - 1)]
     ends = sizes.sum(1).cumsum(0)
     step = int(torch.searchsorted(ends, COMPARISONS // 8)) if len(ends) else 0
-    for rows in _steps(len(out), max(1, step)):
+    for rows in row_slices(len(out), max(1, step), 1):
         row, place = (sizes[rows] > 0).nonzero(as_tuple=True)
         size = sizes[rows][row, place]
         start = first[rows][row, place] - (size.cumsum(0) - size)

@@ -1,0 +1,283 @@
+"""The command line: each verb parses its words, calls one function and prints the answer.
+
+Exit codes: 0 done; 1 `data check` found faults; 2 something could not be done, and one sentence said why.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import tyro
+from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction
+
+from halfseen import __version__, printing
+from halfseen.types import InputError, Scores, Splits
+
+ProtocolName: TypeAlias = Literal["market", "all", "occ", "npo", "ntp"]
+DistanceName: TypeAlias = Literal[
+    "cosine", "euclid", "unit-euclid", "parts", "parts-sqrt", "parts-cosine", "coarse-to-fine"
+]
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Score embeddings from any toolbox under one protocol or many."""
+
+    query: Path
+    """Embeddings of the queries: .safetensors or .npz with vectors [N,D] or [N,P,D], pid [N], and optionally
+    visibility [N,P], camid [N], occlusion [N]."""
+    gallery: Path
+    """Embeddings of the gallery, likewise."""
+    distance: DistanceName | None = None
+    """How two embeddings compare; left out: cosine, or parts (visible ones) where there are several."""
+    protocol: UseAppendAction[tuple[ProtocolName, ...]] = ()
+    """May be repeated; left out: all that the files' cameras and occlusion labels allow."""
+    rerank: bool = False
+    """k-reciprocal re-ranking on top of the distance."""
+    k1: int = 20
+    """Re-ranking: neighbours asked for reciprocity."""
+    k2: int = 6
+    """Re-ranking: neighbours averaged."""
+    weight: float = 0.3
+    """Re-ranking: weight of the original distance."""
+    nearest: int = 100
+    """coarse-to-fine: how many candidates the fine parts re-order."""
+    coarse: int = 1
+    """coarse-to-fine: how many of the leading parts are coarse."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """bfloat16 is faster and changes distances by less than 0.012 (cosine)."""
+    json: bool = False
+    """Print {"scores": {protocol: ...}} as fractions instead of a table in per cent."""
+
+    def run(self) -> int:
+        from halfseen.data.embeddings import load_encoded  # noqa: PLC0415  (torch takes a second; --help need not)
+        from halfseen.evaluate import DISTANCES, evaluate, reranked, usual_distance  # noqa: PLC0415
+        from halfseen.ops.distance import CoarseToFine  # noqa: PLC0415
+        from halfseen.ops.metrics import PROTOCOLS  # noqa: PLC0415
+
+        query, gallery = load_encoded(self.query, camid=0), load_encoded(self.gallery, camid=1)
+        distance = DISTANCES[self.distance] if self.distance else usual_distance(query.embedding)
+        distance = replace(distance, precision=self.precision)
+        if isinstance(distance, CoarseToFine):
+            distance = replace(distance, n=self.nearest, coarse=self.coarse)
+        again = reranked(distance, k1=self.k1, k2=self.k2, weight=self.weight) if self.rerank else None
+        protocols = [PROTOCOLS[name] for name in dict.fromkeys(self.protocol)]
+        if not query.has_cameras:
+            printing.print_note("no cameras are named: query and gallery count as two, nothing is left out")
+        with printing.progress_bar("scoring") as progress:
+            scores = evaluate(query, gallery, distance=again or distance, protocols=protocols, progress=progress)
+        _show_scores(scores, f"{len(query.facts):,} queries, {len(gallery.facts):,} gallery images", as_json=self.json)
+        return 0
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Draw a small benchmark in memory, score it under all protocols and print the table."""
+
+    people: int = 60
+    """How many people to draw."""
+    seed: int = 0
+    """Another seed draws other people."""
+    out: Path | None = None
+    """Also write the embeddings and a contact sheet into this folder."""
+
+    def run(self) -> int:
+        from halfseen.demo import run_demo  # noqa: PLC0415
+
+        run_demo(self.people, self.seed, self.out)
+        return 0
+
+
+@dataclass(frozen=True)
+class ListSets:
+    """List the data sets halfseen reads, with their published counts."""
+
+    json: bool = False
+    """Print JSON instead of a table."""
+
+    def run(self) -> int:
+        from halfseen.data.sets import SETS, set_names  # noqa: PLC0415
+
+        names = {name: SETS[name.partition(":")[0]] for name in set_names()}
+        counts = {n: dict(d.expected[n.partition(":")[2] or d.variants[0]]) for n, d in names.items()}
+        if self.json:
+            sets = {n: {"title": d.title, "cameras": d.cameras, "expected": counts[n]} for n, d in names.items()}
+            printing.print_line(json.dumps({"sets": sets}))
+            return 0
+        cells = [
+            [n, d.title, str(d.cameras or "–"), *(_people_and_images(counts[n].get(s)) for s in SPLITS)]
+            for n, d in names.items()
+        ]
+        printing.print_table("", ("name", "title", "cameras", *SPLITS), cells)
+        for note in dict.fromkeys(d.note for d in names.values() if d.note):
+            printing.print_line(f"\n{note}")
+        return 0
+
+
+SPLITS = ("train", "query", "gallery")
+
+
+@dataclass(frozen=True)
+class CheckSet:
+    """Read every picture of a data set and report all that is wrong with it."""
+
+    name: Positional[str]
+    """One of `halfseen data list`, e.g. market1501 or partial-reid:occluded."""
+    root: Path | None = None
+    """The folder that holds the set, or one above it; left out: the environment variable HALFSEEN_DATA."""
+    workers: int | None = None
+    """Threads; left out: as many as the machine likes."""
+    json: bool = False
+    """Print JSON instead of tables."""
+
+    def run(self) -> int:
+        from halfseen.data.check import check  # noqa: PLC0415
+
+        splits = _read(self.name, self.root)
+        with printing.progress_bar("reading") as progress:
+            report = check(splits, workers=self.workers, progress=progress)
+        if self.json:
+            counts = {split: tally._asdict() for split, tally in report.counts.items()}
+            faults = [vars(fault) for fault in report.faults]
+            printing.print_line(
+                json.dumps({"name": report.name, "counts": counts, "faults": faults, "notes": report.notes})
+            )
+        else:
+            rows = [[split, *(f"{n:,}" for n in tally)] for split, tally in report.counts.items()]
+            printing.print_table(report.name, ("split", "people", "images", "cameras"), rows)
+            for line in (*(f"note: {note}" for note in report.notes), *map(str, report.faults)):
+                printing.print_line(line)
+            printing.print_line(f"{len(report.faults):,} faults" if report.faults else "no faults")
+        return 0 if report.ok else 1
+
+
+@dataclass(frozen=True)
+class ExportSet:
+    """Write a data set, or an occluded or partial variant of it, as plain files in Market-1501's layout."""
+
+    name: Positional[str]
+    """One of `halfseen data list`."""
+    out: Positional[Path]
+    """The folder to write: empty, new, or an earlier export of the same thing, which is carried on."""
+    root: Path | None = None
+    """The folder that holds the set, or one above it; left out: the environment variable HALFSEEN_DATA."""
+    variant: Literal["none", "partial", "occluded"] = "none"
+    """partial: Partial-Duke's rule; occluded: synthetic occluders over the shares below."""
+    train: float = 0.0
+    """occluded: share of the training pictures that get an occluder."""
+    query: float = 1.0
+    """occluded: share of the queries."""
+    gallery: float = 0.0
+    """occluded: share of the gallery."""
+    seed: int = 0
+    """The same seed makes the same variant everywhere."""
+    workers: int | None = None
+    """Threads; left out: as many as the machine likes."""
+
+    def run(self) -> int:
+        from halfseen.data.export import export  # noqa: PLC0415
+        from halfseen.data.variants import occluded, partial  # noqa: PLC0415
+
+        splits = _read(self.name, self.root)
+        if self.variant == "partial":
+            splits = partial(splits, self.seed)
+        elif self.variant == "occluded":
+            share = {"train": self.train, "query": self.query, "gallery": self.gallery}
+            splits = occluded(splits, self.seed, share=share)
+        for note in splits.notes:
+            printing.print_note(f"note: {note}")
+        with printing.progress_bar("writing") as progress:
+            manifest = export(splits, self.out, workers=self.workers, progress=progress)
+        printing.print_line(f"wrote {sum(len(getattr(splits, split)) for split in SPLITS):,} images; see {manifest}")
+        return 0
+
+
+Verb: TypeAlias = Evaluate | Demo | ListSets | CheckSet | ExportSet
+
+
+@dataclass(frozen=True)
+class Data:
+    """List, check and export data sets: `halfseen data --help`."""
+
+    def run(self) -> int:
+        return main(["data", "--help"])
+
+
+VERBS: dict[str, Callable[..., Any]] = {"evaluate": Evaluate, "data": Data, "demo": Demo}
+DATA_VERBS: dict[str, Callable[..., Any]] = {"list": ListSets, "check": CheckSet, "export": ExportSet}
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the verb that `words` (default: the command line) name; returns the exit code."""
+    words = list(sys.argv[1:] if words is None else words)
+    if words == ["--version"]:
+        print(f"halfseen {__version__}")
+        return 0
+    group, verbs = ("halfseen data", DATA_VERBS) if words[:1] == ["data"] else ("halfseen", VERBS)
+    rest = words[1:] if verbs is DATA_VERBS else words
+    try:
+        verb: Verb = tyro.extras.subcommand_cli_from_dict(
+            verbs,
+            prog=group,
+            description="Find people again when you only half see them.",
+            args=rest or ["--help"],
+            config=(FlagCreatePairsOff,),
+        )
+        return verb.run()
+    except InputError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        return _fail("stopped by Ctrl-C; nothing half-written is left, and the same command starts again")
+    except MemoryError:
+        return _fail("this machine has too little memory for that; use --precision bfloat16 or fewer images at a time")
+    except BrokenPipeError:  # the reader of our output left, e.g. `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 2
+
+
+def _fail(sentence: str) -> int:
+    printing.print_note(f"halfseen: {' '.join(sentence.split())}")
+    return 2
+
+
+def _read(name: str, root: Path | None) -> Splits:
+    from halfseen.data.sets import read_set  # noqa: PLC0415
+
+    place = root or os.environ.get("HALFSEEN_DATA")
+    if not place:
+        raise InputError(
+            f"no folder is named for {name}; give --root FOLDER, or set the environment variable HALFSEEN_DATA to one"
+        )
+    return read_set(name, place)
+
+
+def _people_and_images(counts: tuple[int, int] | None) -> str:
+    return "–" if counts is None else f"{counts[0]:,} / {counts[1]:,}"
+
+
+def _show_scores(scores: dict[str, Scores], title: str, *, as_json: bool) -> None:
+    if not as_json:
+        printing.print_scores(title, scores)
+        return
+    plain = {
+        name: {
+            "mAP": score.mAP,
+            "mINP": score.mINP,
+            "rank": {str(rank): printing.rank_share(score, rank) for rank in printing.RANKS},
+            "queries": score.queries,
+            "skipped": score.skipped,
+            "positives": score.positives,
+        }
+        for name, score in scores.items()
+    }
+    print(json.dumps({"scores": plain}))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

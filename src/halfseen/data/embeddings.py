@@ -1,0 +1,140 @@
+"""Files of embeddings, from this package or any other toolbox: safetensors or npz.
+
+vectors      [N,D] or [N,P,D], any float type
+visibility   [N,P] in 0..1, optional: without it every part is visible
+pid          [N] integers; below 0 is junk, which no ranking contains
+camid        [N] integers, optional: without it query and gallery count as two different cameras
+occlusion    [N] integers, optional: 0 unknown, 1 pedestrian in front (NTP), 2 thing in front (NPO), 3 holistic
+"""
+
+from __future__ import annotations
+
+import secrets
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from halfseen.data.images import shown
+from halfseen.types import Embedding, Facts, InputError, Occlusion
+
+KEYS = ("vectors", "visibility", "pid", "camid", "occlusion")
+NEEDED = ("vectors", "pid")
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One split, encoded. `has_cameras` and `has_labels`: whether the file said where and how occluded."""
+
+    embedding: Embedding
+    facts: Facts
+    has_cameras: bool = True
+    has_labels: bool = True
+
+
+def load_encoded(path: Path, *, camid: int) -> Encoded:
+    """Read and check the file at `path`; `camid` is the camera of all rows where the file names none."""
+    arrays = _read(path)
+    unknown, missing = sorted(set(arrays) - set(KEYS)), [key for key in NEEDED if key not in arrays]
+    if unknown or missing:
+        wrong = f"has no {' and no '.join(missing)}" if missing else f"holds {', '.join(map(repr, unknown))}"
+        raise InputError(
+            f"{shown(path)} {wrong}; allowed are {', '.join(KEYS)}, of which {' and '.join(NEEDED)} are needed: "
+            f"write the file again with these names"
+        )
+    rows = len(arrays["vectors"])
+    if not rows:
+        raise InputError(f"{shown(path)} holds no rows; encode some images first")
+    numbers = {key: _integers(path, key, arrays[key], rows) for key in ("pid", "camid", "occlusion") if key in arrays}
+    _check_occlusion(path, numbers.get("occlusion"))
+    try:
+        visibility = _floats(path, arrays, "visibility") if "visibility" in arrays else None
+        embedding = Embedding.of(_floats(path, arrays, "vectors"), visibility)
+    except InputError as error:
+        raise InputError(f"{shown(path)}: {error}") from error
+    facts = Facts(
+        numbers["pid"],
+        numbers.get("camid", torch.full((rows,), camid)),
+        numbers.get("occlusion", torch.zeros(rows, dtype=torch.int64)),
+    )
+    return Encoded(embedding, facts, "camid" in numbers, "occlusion" in numbers)
+
+
+def save_encoded(path: Path, encoded: Encoded) -> None:
+    """Write `encoded` as safetensors, wholly or not at all."""
+    arrays = {
+        "vectors": encoded.embedding.vectors,
+        "visibility": encoded.embedding.visibility,
+        "pid": encoded.facts.pids,
+    }
+    if encoded.has_cameras:
+        arrays["camid"] = encoded.facts.camids
+    if encoded.has_labels:
+        arrays["occlusion"] = encoded.facts.occlusion
+    beside = path.with_name(f".{secrets.token_hex(4)}.part")
+    try:
+        save_file({key: tensor.contiguous().cpu() for key, tensor in arrays.items()}, beside)
+        beside.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{shown(path)} cannot be written: {error}; choose another place") from error
+    finally:
+        if beside.exists():
+            beside.unlink()
+
+
+def _read(path: Path) -> Mapping[str, Tensor]:
+    readers: dict[str, Callable[[Path], Mapping[str, Tensor]]] = {".safetensors": load_file, ".npz": _read_npz}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise InputError(f"{shown(path)} ends in {path.suffix!r}; embeddings are read from .safetensors and .npz")
+    try:
+        arrays = reader(path)
+    except FileNotFoundError as error:
+        raise InputError(f"{shown(path)} does not exist; check the path") from error
+    except (SafetensorError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{shown(path)} is damaged or of another format ({error}); write it again") from error
+    except OSError as error:
+        raise InputError(f"{shown(path)} cannot be read: {error.strerror or error}; check its permissions") from error
+    if single := [key for key, array in arrays.items() if not array.ndim]:
+        raise InputError(f"{shown(path)}: {single[0]!r} is a single number; it must have one entry for each image")
+    return arrays
+
+
+def _read_npz(path: Path) -> dict[str, Tensor]:
+    with np.load(path, allow_pickle=False) as file:  # a pickle could run code
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise ValueError("one bare array, not a .npz of named ones")
+        return {key: torch.from_numpy(np.atleast_1d(file[key]) if file[key].ndim else file[key]) for key in file.files}
+
+
+def _integers(path: Path, key: str, values: Tensor, rows: int) -> Tensor:
+    if values.dtype.is_floating_point or values.dtype.is_complex or values.dtype == torch.bool:
+        raise InputError(f"{shown(path)}: {key} holds {values.dtype} numbers; convert them to integers")
+    if tuple(values.shape) != (rows,):
+        raise InputError(
+            f"{shown(path)}: {key} has shape {tuple(values.shape)} and vectors have {rows} rows; give one {key} a row"
+        )
+    return values.to(torch.int64)
+
+
+def _check_occlusion(path: Path, occlusion: Tensor | None) -> None:
+    known = {int(o) for o in Occlusion}
+    if occlusion is not None and (strange := set(occlusion.tolist()) - known):
+        raise InputError(
+            f"{shown(path)}: occlusion holds {min(strange)}; allowed are "
+            + ", ".join(f"{o.value} ({o.name.lower()})" for o in Occlusion)
+        )
+
+
+def _floats(path: Path, arrays: Mapping[str, Tensor], key: str) -> Tensor:
+    values = arrays[key]
+    if not values.dtype.is_floating_point:
+        raise InputError(f"{shown(path)}: {key} holds {values.dtype} numbers; convert them to float32 or float16")
+    return values

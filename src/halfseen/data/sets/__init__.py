@@ -1,0 +1,71 @@
+"""The data sets halfseen can read. To add one, write a file with a `read` and a `DataSet`, and a line in `SETS`."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+
+from halfseen.data.sets.cuhk03_np import CUHK03_NP
+from halfseen.data.sets.dukemtmc import DUKEMTMC, OCCLUDED_DUKE
+from halfseen.data.sets.folders import DataSet, notes_on
+from halfseen.data.sets.manifest import MANIFEST
+from halfseen.data.sets.market1501 import MARKET1501
+from halfseen.data.sets.msmt17 import MSMT17
+from halfseen.data.sets.occluded_reid import OCCLUDED_REID
+from halfseen.data.sets.p_dukemtmc import P_DUKEMTMC
+from halfseen.data.sets.partial_ilids import PARTIAL_ILIDS
+from halfseen.data.sets.partial_reid import PARTIAL_REID
+from halfseen.data.sets.re_occluded_duke import RE_OCCLUDED_DUKE
+from halfseen.types import InputError, Splits
+
+SETS: dict[str, DataSet] = {
+    "market1501": MARKET1501,
+    "dukemtmc": DUKEMTMC,
+    "occluded-duke": OCCLUDED_DUKE,
+    "re-occluded-duke": RE_OCCLUDED_DUKE,
+    "p-dukemtmc": P_DUKEMTMC,
+    "occluded-reid": OCCLUDED_REID,
+    "partial-reid": PARTIAL_REID,
+    "partial-ilids": PARTIAL_ILIDS,
+    "cuhk03-np": CUHK03_NP,
+    "msmt17": MSMT17,
+    "manifest": MANIFEST,
+}
+
+__all__ = ["SETS", "DataSet", "find_set", "read_set", "set_names"]
+
+
+def read_set(name: str, root: Path | str) -> Splits:
+    """Read the data set called `name` or `name:variant` from `root`, or from the nearest folder below that holds it."""
+    dataset, variant = find_set(name)
+    reading = dataset.read(Path(root).absolute(), variant)  # not resolved: links are part of the names
+    return Splits(
+        name=dataset.name if variant == dataset.variants[0] else f"{dataset.name}:{variant}",
+        root=reading.root,
+        train=reading.train.samples if reading.train else (),
+        query=reading.query.samples,
+        gallery=reading.gallery.samples,
+        has_cameras=reading.has_cameras,
+        notes=(*reading.notes, *notes_on(reading, dataset.expected[variant], dataset.distractor)),
+    )
+
+
+def find_set(name: str) -> tuple[DataSet, str]:
+    """The data set and the variant that `name` or `name:variant` means."""
+    base, _, variant = name.partition(":")
+    dataset = SETS.get(base)
+    if dataset and (variant or dataset.variants[0]) in dataset.variants:
+        return dataset, variant or dataset.variants[0]
+    known = set_names()
+    close = get_close_matches(name.lower(), known, n=1)
+    hint = f"did you mean {close[0]}? known are" if close else "known are"
+    raise InputError(f"there is no data set {name!r}; {hint} {', '.join(known)}")
+
+
+def set_names() -> list[str]:
+    """Every name that `read_set` knows: the sets, and each variant of those that have some."""
+    return [
+        f"{name}:{variant}" if variant and variant != dataset.variants[0] else name
+        for name, dataset in SETS.items()
+        for variant in dataset.variants
+    ]

@@ -1,0 +1,193 @@
+"""Resize, flip, pad and crop, erase: a picture and everything known of it move together, as a `Draw` says.
+
+Bytes go in, bytes come out; `normalise` belongs to the device side.
+
+Positions follow pixel centres: (0, 0) is the middle of the upper left pixel. A keypoint scores 0 once it lies outside
+the picture (cropped away, or in the padding) or on a hidden pixel; its coordinates stay, because a limb between a
+seen and an unseen joint still shows where to look.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from statistics import NormalDist
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from halfseen.data.augment import Augment, Box, Draw
+from halfseen.ops.groupings import FLIPPED_FIELDS, FLIPPED_JOINTS
+from halfseen.types import InputError
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MEAN_COLOUR = bytes(round(255 * m) for m in IMAGENET_MEAN)
+
+# Normal noise of the network's input (mean and deviation a half), as bytes: the quantiles of 256 equal chances.
+NOISE = bytes(round(min(max(127.5 + 127.5 * NormalDist().inv_cdf((i + 0.5) / 256), 0), 255)) for i in range(256))
+
+FIELD_STEP = 8  # fields come out on a grid of one cell per 8 x 8 pixels, whatever grid they came in on
+
+Bytes: TypeAlias = NDArray[np.uint8]
+Mask: TypeAlias = NDArray[np.bool_]
+
+
+class View(NamedTuple):
+    """One picture and what is known of it, before `apply` or after.
+
+    `image` uint8 [3,H,W]; `keypoints` float32 [17,3] in its pixels; `fields` float32 [36,h,w] and `parts` integer
+    [h,w], grids of any size spread over the whole picture; `hidden` bool [H,W], pixels that an occluder covers.
+    """
+
+    image: Tensor
+    keypoints: Tensor | None = None
+    fields: Tensor | None = None
+    parts: Tensor | None = None
+    hidden: Tensor | None = None
+
+
+def apply(view: View, draw: Draw, augment: Augment) -> View:
+    """`view` as `draw` says: everything moved alike, parts and fields emptied where the image is hidden.
+
+    `image` and `hidden` come out [3,H,W] and [H,W] of `augment`'s size, parts too, fields on H/8 x W/8 cells.
+    `hidden` is None only if nothing was hidden and `augment` never erases.
+    """
+    image = _move_image(view.image, draw, augment)
+    hidden = _move_hidden(view.hidden, draw, augment)
+    if draw.erase is not None:
+        image[_inside(draw.erase)] = _filling(draw.erase, draw.noise, augment.fill)
+    size = view.image.shape[1:]
+    return View(
+        torch.from_numpy(image).permute(2, 0, 1),
+        None if view.keypoints is None else _move_keypoints(view.keypoints, size, hidden, draw, augment),
+        None if view.fields is None else _move_fields(view.fields, hidden, draw, augment),
+        None if view.parts is None else _move_parts(view.parts, hidden, draw, augment),
+        None if hidden is None else torch.from_numpy(hidden),
+    )
+
+
+def normalise(images: Tensor, mean: tuple[float, ...] = IMAGENET_MEAN, std: tuple[float, ...] = IMAGENET_STD) -> Tensor:
+    """uint8 `images` [B,3,H,W] as float32 [B,3,H,W], (value / 255 - mean) / std, on their own device."""
+    shift, scale = (torch.tensor(v, device=images.device)[:, None, None] for v in (mean, std))
+    return images.float().div_(255).sub_(shift).div_(scale)
+
+
+def _move_image(image: Tensor, draw: Draw, augment: Augment) -> Bytes:
+    """`image` [3,h,w] as new bytes [H,W,3]."""
+    size = (augment.height, augment.width)
+    if image.shape[1:] != size:
+        batch = image.permute(1, 2, 0)[None].permute(0, 3, 1, 2)  # so torch sees that colours lie innermost
+        image = F.interpolate(batch, size, mode=augment.interpolation, antialias=True)[0]
+    if draw.flip:
+        image = image.flip(2)
+    (to_y, from_y), (to_x, from_x) = _overlap(size[0], draw.dy), _overlap(size[1], draw.dx)
+    moved = np.zeros((*size, 3), np.uint8)
+    moved[to_y, to_x] = image.permute(1, 2, 0).numpy()[from_y, from_x]
+    return moved
+
+
+def _overlap(size: int, shift: int) -> tuple[slice, slice]:
+    """Where along one axis the picture lies in the result, and which part of it that is."""
+    low, high = max(0, -shift), min(size, size - shift)
+    return slice(low, high), slice(low + shift, high + shift)
+
+
+def _inside(box: Box) -> tuple[slice, slice]:
+    top, left, height, width = box
+    return slice(top, top + height), slice(left, left + width)
+
+
+def _filling(box: Box, noise: int, fill: str) -> Bytes:
+    """Pixels for `box`, [height or 1, width, 3]."""
+    height, width = box[2:]
+    colours = MEAN_COLOUR * width if fill == "mean" else Random(noise).randbytes(3 * height * width).translate(NOISE)
+    return np.frombuffer(colours, np.uint8).reshape(-1, width, 3)
+
+
+def _move_hidden(hidden: Tensor | None, draw: Draw, augment: Augment) -> Mask | None:
+    if hidden is None and not augment.erase:
+        return None
+    blank = np.zeros((augment.height, augment.width), np.bool_)
+    moved = blank if hidden is None else _nearest(hidden.numpy(), draw, augment)
+    if draw.erase is not None:
+        moved[_inside(draw.erase)] = True
+    return moved
+
+
+def _move_keypoints(
+    keypoints: Tensor, size: tuple[int, ...], hidden: Mask | None, draw: Draw, augment: Augment
+) -> Tensor:
+    """`keypoints` [17,3] of a picture of `size` (height, width), as they lie in the result."""
+    moved: NDArray[np.float32] = keypoints.numpy().copy()
+    if draw.flip and augment.swap_sides:
+        moved = moved[list(FLIPPED_JOINTS)]
+    x = (moved[:, 0] + 0.5) * (augment.width / size[1])  # pixels from the edge, where scaling and mirroring are plain
+    y = (moved[:, 1] + 0.5) * (augment.height / size[0]) - draw.dy
+    x = (augment.width - x if draw.flip else x) - draw.dx
+    (rows, _), (columns, _) = _overlap(augment.height, draw.dy), _overlap(augment.width, draw.dx)
+    seen = (x >= columns.start) & (x < columns.stop) & (y >= rows.start) & (y < rows.stop)
+    if hidden is not None:
+        seen[seen] = ~hidden[y[seen].astype(np.intp), x[seen].astype(np.intp)]
+    moved[:, 0], moved[:, 1] = x - 0.5, y - 0.5
+    moved[~seen, 2] = 0
+    return torch.from_numpy(moved)
+
+
+def _move_parts(parts: Tensor, hidden: Mask | None, draw: Draw, augment: Augment) -> Tensor:
+    moved = _nearest(parts.numpy(), draw, augment)
+    names = augment.flipped_labels
+    if draw.flip and augment.swap_sides and names:
+        if moved.max() >= len(names):
+            raise InputError(
+                f"part label {moved.max()} has no mirror image: flipped_labels ends at label {len(names) - 1}; "
+                f"give it one entry per label, background included"
+            )
+        moved = np.array(names, moved.dtype)[moved]
+    if hidden is not None:
+        moved[hidden] = 0
+    return torch.from_numpy(moved)
+
+
+def _move_fields(fields: Tensor, hidden: Mask | None, draw: Draw, augment: Augment) -> Tensor:
+    height, width = max(1, augment.height // FIELD_STEP), max(1, augment.width // FIELD_STEP)
+    rows = _sampling(_middles(height, draw.dy / augment.height), fields.shape[1])
+    columns = _sampling(_middles(width, draw.dx / augment.width, draw.flip), fields.shape[2])
+    moved = np.asarray(rows @ fields.float().numpy() @ columns.T)
+    if draw.flip and augment.swap_sides:
+        moved = moved[list(FLIPPED_FIELDS)]
+    if hidden is not None:
+        pixels = np.ix_(_cells(_middles(height), augment.height), _cells(_middles(width), augment.width))
+        moved[:, hidden[pixels]] = 0
+    return torch.from_numpy(moved)
+
+
+def _middles(cells: int, shift: float = 0.0, flip: bool = False) -> NDArray[np.float64]:
+    """Where the middles of the result's cells lie along the picture's side, 0..1; outside that is padding."""
+    middles = (np.arange(cells) + 0.5) / cells + shift
+    return 1 - middles if flip else middles
+
+
+def _cells(middles: NDArray[np.float64], cells: int) -> NDArray[np.intp]:
+    return (middles * cells).astype(np.intp)
+
+
+def _nearest(grid: NDArray[Any], draw: Draw, augment: Augment) -> NDArray[Any]:
+    """`grid` [h,w] seen at the result's pixels [H,W]; zero outside the picture."""
+    rows = _middles(augment.height, draw.dy / augment.height)
+    columns = _middles(augment.width, draw.dx / augment.width, draw.flip)
+    within = [(middles >= 0) & (middles < 1) for middles in (rows, columns)]
+    seen = np.zeros((augment.height, augment.width), grid.dtype)
+    taken = (_cells(m[w], n) for m, w, n in zip((rows, columns), within, grid.shape, strict=True))
+    seen[np.ix_(*within)] = grid[np.ix_(*taken)]
+    return seen
+
+
+def _sampling(middles: NDArray[np.float64], cells: int) -> NDArray[np.float32]:
+    """Bilinear weights [result, cells] of one axis: the border cells reach to the edge, nothing lies beyond it."""
+    at = np.clip(middles * cells - 0.5, 0, cells - 1)
+    weights = np.maximum(0, 1 - np.abs(at[:, None] - np.arange(cells)))
+    weights[(middles < 0) | (middles > 1)] = 0
+    return np.asarray(weights, np.float32)

@@ -1,0 +1,76 @@
+"""What a person reads in the terminal: tables on standard output, notes and progress on standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from halfseen.types import Scores
+
+RANKS = (1, 3, 5, 10)
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table whose first column is words and whose other columns are numbers."""
+    table = Table(title=title or None, title_justify="left", title_style="bold", header_style="dim", box=None)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    _out().print(table)
+
+
+def print_scores(title: str, scores: Mapping[str, Scores]) -> None:
+    """One row a protocol, in per cent."""
+    columns = ("protocol", "mAP", "mINP", *(f"R{rank}" for rank in RANKS), "queries", "skipped", "positives a query")
+    print_table(title, columns, [score_row(name, score) for name, score in scores.items()])
+
+
+def score_row(name: str, score: Scores) -> list[str]:
+    """The cells of `print_scores`."""
+    shares = (score.mAP, score.mINP, *(rank_share(score, rank) for rank in RANKS))
+    counts = (f"{score.queries:,}", f"{score.skipped:,}", f"{score.positives / score.queries:.2f}")
+    return [name, *(f"{100 * share:.1f}" for share in shares), *counts]
+
+
+def rank_share(score: Scores, rank: int) -> float:
+    """The CMC at `rank`; behind its end it stays as it was."""
+    return score.cmc[min(rank, len(score.cmc)) - 1]
+
+
+def print_line(text: str) -> None:
+    """One line of result."""
+    _out().print(Text(text), soft_wrap=True)
+
+
+def print_note(text: str) -> None:
+    """One line beside the result."""
+    _err().print(Text(text), soft_wrap=True)
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar with rate and remaining time on standard error, if that is a terminal; gone when done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+    with Progress(*columns, console=_err(), transient=True) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:,.0f}/s" if task.speed else "", style="dim")
+
+
+def _out() -> Console:
+    return Console(width=None if Console().is_terminal else 160)
+
+
+def _err() -> Console:
+    return Console(stderr=True)
