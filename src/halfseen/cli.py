@@ -5,6 +5,7 @@ Exit codes: 0 done; 1 `data check` found faults; 2 something could not be done, 
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -216,6 +217,9 @@ DATA_VERBS: dict[str, Callable[..., Any]] = {"list": ListSets, "check": CheckSet
 def main(words: Sequence[str] | None = None) -> int:
     """Run the verb that `words` (default: the command line) name; returns the exit code."""
     words = list(sys.argv[1:] if words is None else words)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names may hold what the terminal cannot show
     if words == ["--version"]:
         print(f"halfseen {__version__}")
         return 0
@@ -229,16 +233,29 @@ def main(words: Sequence[str] | None = None) -> int:
             args=rest or ["--help"],
             config=(FlagCreatePairsOff,),
         )
-        return verb.run()
+        code = verb.run()
+        sys.stdout.flush()
+        return code
     except InputError as error:
         return _fail(str(error))
     except KeyboardInterrupt:
         return _fail("stopped by Ctrl-C; nothing half-written is left, and the same command starts again")
-    except MemoryError:
-        return _fail("this machine has too little memory for that; use --precision bfloat16 or fewer images at a time")
-    except BrokenPipeError:  # the reader of our output left, e.g. `| head`
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "tried to allocate" not in str(error).lower():  # torch's MemoryError
+            raise
+        return _fail("this machine has too little memory for that; use fewer images at a time")
+    except OSError as error:
+        _drop_output()
+        left = isinstance(error, BrokenPipeError)  # the reader of our output, e.g. `| head`
+        return 2 if left else _fail(f"the system refused to go on ({error}); make room, or check the paths")
+
+
+def _drop_output() -> None:
+    """Forget what cannot be printed; Python would try it again at the end, and complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 2
 
 
 def _fail(sentence: str) -> int:

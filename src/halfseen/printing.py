@@ -58,7 +58,8 @@ def print_note(text: str) -> None:
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar with rate and remaining time on standard error, if that is a terminal; gone when done."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=_err(), transient=True) as progress:
+    console = _err()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
@@ -68,9 +69,17 @@ class _Rate(ProgressColumn):
         return Text(f"{task.speed:,.0f}/s" if task.speed else "", style="dim")
 
 
+class _Console(Console):
+    """Rich would end the program by itself, with the exit code of `data check`'s faults."""
+
+    def on_broken_pipe(self) -> None:
+        raise  # noqa: PLE0704  (called while the BrokenPipeError is handled)
+
+
 def _out() -> Console:
-    return Console(width=None if Console().is_terminal else 160)
+    """Wide enough for every table: a line that the terminal wraps is better than a number cut short."""
+    return _Console(width=max(160, Console().width))
 
 
 def _err() -> Console:
-    return Console(stderr=True)
+    return _Console(stderr=True)

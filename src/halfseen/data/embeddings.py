@@ -27,6 +27,7 @@ from halfseen.types import Embedding, Facts, InputError, Occlusion
 
 KEYS = ("vectors", "visibility", "pid", "camid", "occlusion")
 NEEDED = ("vectors", "pid")
+BROKEN = (SafetensorError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, TypeError, KeyError)
 
 
 @dataclass(frozen=True)
@@ -72,12 +73,12 @@ def save_encoded(path: Path, encoded: Encoded) -> None:
     arrays = {
         "vectors": encoded.embedding.vectors,
         "visibility": encoded.embedding.visibility,
-        "pid": encoded.facts.pids,
+        "pid": encoded.facts.pids.clone(),  # safetensors refuses tensors that share memory, as constant facts may
     }
     if encoded.has_cameras:
-        arrays["camid"] = encoded.facts.camids
+        arrays["camid"] = encoded.facts.camids.clone()
     if encoded.has_labels:
-        arrays["occlusion"] = encoded.facts.occlusion
+        arrays["occlusion"] = encoded.facts.occlusion.clone()
     beside = path.with_name(f".{secrets.token_hex(4)}.part")
     try:
         save_file({key: tensor.contiguous().cpu() for key, tensor in arrays.items()}, beside)
@@ -98,20 +99,27 @@ def _read(path: Path) -> Mapping[str, Tensor]:
         arrays = reader(path)
     except FileNotFoundError as error:
         raise InputError(f"{shown(path)} does not exist; check the path") from error
-    except (SafetensorError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, TypeError, KeyError) as error:
+    except BROKEN as error:
         raise InputError(f"{shown(path)} is damaged or of another format ({error}); write it again") from error
     except OSError as error:
-        raise InputError(f"{shown(path)} cannot be read: {error.strerror or error}; check its permissions") from error
+        raise InputError(f"{shown(path)} cannot be read: {error.strerror or error}; give another file") from error
     if single := [key for key, array in arrays.items() if not array.ndim]:
         raise InputError(f"{shown(path)}: {single[0]!r} is a single number; it must have one entry for each image")
     return arrays
 
 
 def _read_npz(path: Path) -> dict[str, Tensor]:
-    with np.load(path, allow_pickle=False) as file:  # a pickle could run code
-        if not isinstance(file, np.lib.npyio.NpzFile):
+    with path.open("rb") as file:  # opened here, because numpy leaves damaged files open
+        arrays = np.load(file, allow_pickle=False)  # a pickle could run code
+        if not isinstance(arrays, np.lib.npyio.NpzFile):
             raise ValueError("one bare array, not a .npz of named ones")
-        return {key: torch.from_numpy(np.atleast_1d(file[key]) if file[key].ndim else file[key]) for key in file.files}
+        return {key: _tensor(key, arrays[key]) for key in arrays.files}
+
+
+def _tensor(key: str, array: np.ndarray) -> Tensor:
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{key!r} holds {array.dtype} values, which are no real numbers")
+    return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
 
 
 def _integers(path: Path, key: str, values: Tensor, rows: int) -> Tensor:
