@@ -29,6 +29,7 @@ from halfseen.types import Embedding, Facts, InputError, Occluder, Occlusion
 HEIGHT, WIDTH = 128, 64
 GRID = (64, 32)
 CAMERAS, LOOKS = 4, 3  # each person walks past each camera and is seen there so many times
+MOST = 10_000  # people that fit the memory of a large machine
 SEEN = 0.35  # a part is visible if its map reaches this
 
 # joints of a standing figure, COCO order, as fractions of the image: x, y
@@ -58,9 +59,9 @@ class Drawn:
 
 def draw_benchmark(people: int, seed: int) -> tuple[Drawn, Drawn]:
     """Query and gallery. Half the queries and most of the gallery's positives are hidden by things or passers-by."""
-    if people < 2:
-        raise InputError(f"{people} people cannot be told apart; draw at least 2")
-    dice = torch.Generator().manual_seed(seed)
+    if not 2 <= people <= MOST:
+        raise InputError(f"{people} people cannot be drawn and told apart; draw 2 to {MOST:,}")
+    dice = torch.Generator().manual_seed(seed % 2**63)
     pids, camids, looks = (
         grid.flatten() for grid in torch.meshgrid(*map(torch.arange, (people, CAMERAS, LOOKS)), indexing="ij")
     )

@@ -76,7 +76,11 @@ class Sample:
 
 @dataclass(frozen=True)
 class Splits:
-    """A data set as read from disk. `notes` are warnings for the reader's eye, e.g. counts that differ."""
+    """A data set as read from disk.
+
+    `notes` are warnings for the reader's eye, e.g. counts that differ; `strays` are (split, name) of the pictures whose
+    names were not understood and which are therefore left out.
+    """
 
     name: str
     root: Path
@@ -85,6 +89,7 @@ class Splits:
     gallery: tuple[Sample, ...]
     has_cameras: bool = True
     notes: tuple[str, ...] = ()
+    strays: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,7 @@ def test_a_failed_save_leaves_the_old_file_whole(path: Path, monkeypatch: pytest
         cues.save_keypoints(path, KeypointFile(NAMES, keypoints(), "new"))
     assert cues.load_keypoints(path).source == "old"
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
-    with pytest.raises(InputError, match="there is no folder"):
+    with pytest.raises(InputError, match="cannot be written"):
         cues.save_keypoints(path / "below.npz", KeypointFile((), torch.zeros(0, 17, 3), ""))
 
 

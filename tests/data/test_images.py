@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from halfseen.data import images
-from halfseen.data.images import decode_image, read_image, save_image, shown
+from halfseen.data.files import shown
+from halfseen.data.images import decode_image, read_image, save_image
 from halfseen.types import InputError
 
 
@@ -277,7 +278,7 @@ def test_what_is_no_image_is_not_written(tmp_path: Path, image: torch.Tensor) ->
 def test_unknown_ending_and_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"does not end in one of \.jpg, \.jpeg, \.png"):
         save_image(tmp_path / "a.gif", random_image())
-    with pytest.raises(InputError, match="cannot be written: No such file"):
+    with pytest.raises(InputError, match="No such file"):
         save_image(tmp_path / "none" / "a.png", random_image())
 
 

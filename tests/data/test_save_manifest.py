@@ -115,7 +115,7 @@ def test_places_where_nothing_can_be_saved(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(InputError, match=r"ends neither in \.csv nor in \.parquet"):
         save_manifest(splits, tmp_path / "manifest.txt")
     for place in (tmp_path / "nowhere/manifest.csv", target / "manifest.csv"):
-        with pytest.raises(InputError, match=r"manifest\.csv' cannot be written"):
+        with pytest.raises(InputError, match=r"manifest\.csv cannot be written"):
             save_manifest(splits, place)
 
     def full(self: Path, other: Path) -> Path:

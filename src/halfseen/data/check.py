@@ -15,9 +15,10 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from PIL import Image
 
-from halfseen.data.images import FORMATS, MAX_BYTES, MAX_PIXELS, read_image, shown
+from halfseen.data.files import shown
+from halfseen.data.images import FORMATS, MAX_BYTES, MAX_PIXELS, read_image
 from halfseen.data.sets import SETS
-from halfseen.data.sets.folders import NOT_UNDERSTOOD, count_people, shortened
+from halfseen.data.sets.folders import count_people, shortened
 from halfseen.types import Edit, InputError, Sample, Splits
 
 Kind: TypeAlias = Literal[
@@ -89,18 +90,16 @@ def check(splits: Splits, *, workers: int | None = None, progress: Progress | No
     parts: dict[str, tuple[Sample, ...]] = {split: getattr(splits, split) for split in SPLITS}
     paths = list(dict.fromkeys(sample.path for samples in parts.values() for sample in samples))
     findings = _look_at_all(paths, workers, progress)
-    wrong_names = [note for note in splits.notes if NOT_UNDERSTOOD in note]
     duplicates, notes = _duplicates(parts, findings)
     faults = (
-        *(Fault("wrong name", *_split_and_rest(note)) for note in wrong_names),
+        *(Fault("wrong name", split, name, "not understood, so left out") for split, name in splits.strays),
         *_broken(parts, findings),
         *duplicates,
         *_overlap(splits),
         *_without_positive(splits),
     )
-    rest = tuple(note for note in splits.notes if note not in wrong_names)
     counts = {split: _tally(samples, splits) for split, samples in parts.items()}
-    return Report(splits.name, counts, faults, rest + notes)
+    return Report(splits.name, counts, faults, splits.notes + notes)
 
 
 def _look_at_all(paths: list[Path], workers: int | None, progress: Progress | None) -> dict[Path, Finding]:
@@ -229,11 +228,6 @@ def _without_positive(splits: Splits) -> list[Fault]:
                 )
             )
     return faults
-
-
-def _split_and_rest(note: str) -> tuple[str, str, str]:
-    split, _, rest = note.partition(": ")
-    return split, "", rest
 
 
 def _tally(samples: tuple[Sample, ...], splits: Splits) -> Tally:

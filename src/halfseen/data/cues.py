@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from halfseen.data.files import whole
 from halfseen.ops.groupings import FIELDS, FLIPPED_FIELDS, FLIPPED_JOINTS, JOINTS
 from halfseen.types import InputError
 
@@ -95,25 +94,13 @@ def load_keypoints(path: Path) -> KeypointFile:
 
 def save_keypoints(path: Path, file: KeypointFile) -> None:
     """Save `file` as a compressed .npz without pickle; an older file at `path` stays whole until the new one is."""
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: there is no folder {path.parent}; make it first")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as out:
-            np.savez_compressed(
-                out,
-                names=np.array(file.names, dtype=np.str_),
-                keypoints=file.keypoints.cpu().numpy(),
-                source=np.array(file.source, dtype=np.str_),
-            )
-        part.replace(path)
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror or error}); choose a folder you may write to"
-        ) from None
-    finally:
-        with suppress(OSError):  # it is there only if something went wrong
-            part.unlink()
+    with whole(path) as beside, beside.open("wb") as out:
+        np.savez_compressed(
+            out,
+            names=np.array(file.names, dtype=np.str_),
+            keypoints=file.keypoints.cpu().numpy(),
+            source=np.array(file.source, dtype=np.str_),
+        )
 
 
 def find_fields(root: Path, name: str, folder: str = FIELDS_FOLDER) -> Path | None:

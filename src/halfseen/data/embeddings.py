@@ -9,7 +9,6 @@ occlusion    [N] integers, optional: 0 unknown, 1 pedestrian in front (NTP), 2 t
 
 from __future__ import annotations
 
-import secrets
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -22,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from halfseen.data.images import shown
+from halfseen.data.files import shown, whole
 from halfseen.types import Embedding, Facts, InputError, Occlusion
 
 KEYS = ("vectors", "visibility", "pid", "camid", "occlusion")
@@ -79,15 +78,11 @@ def save_encoded(path: Path, encoded: Encoded) -> None:
         arrays["camid"] = encoded.facts.camids.clone()
     if encoded.has_labels:
         arrays["occlusion"] = encoded.facts.occlusion.clone()
-    beside = path.with_name(f".{secrets.token_hex(4)}.part")
-    try:
-        save_file({key: tensor.contiguous().cpu() for key, tensor in arrays.items()}, beside)
-        beside.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{shown(path)} cannot be written: {error}; choose another place") from error
-    finally:
-        if beside.exists():
-            beside.unlink()
+    with whole(path) as beside:
+        try:
+            save_file({key: tensor.contiguous().cpu() for key, tensor in arrays.items()}, beside)
+        except SafetensorError as error:  # how safetensors reports a full disk or a missing folder
+            raise OSError(str(error)) from error
 
 
 def _read(path: Path) -> Mapping[str, Tensor]:

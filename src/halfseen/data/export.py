@@ -18,7 +18,6 @@ import io
 import json
 import os
 import re
-import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from hashlib import sha256
@@ -32,7 +31,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from halfseen import __version__
-from halfseen.data.images import shown
+from halfseen.data.files import PART, shown, whole
 from halfseen.data.variants import SPLITS, read_sample
 from halfseen.types import InputError, KeepTop, Occluder, Paste, Sample, Splits
 
@@ -150,7 +149,7 @@ def _claim(target: Path, splits: Splits, card: bytes) -> None:
     if earlier != card and any(target.iterdir()):
         what = "holds an export of something else" if earlier else "is not empty"
         raise InputError(f"{shown(target)} {what}; choose a new folder, or empty this one first")
-    for leftover in target.rglob(".*.part"):  # of an export that was killed
+    for leftover in target.rglob(f".*{PART}"):  # of an export that was killed
         leftover.unlink(missing_ok=True)
     for split in SPLITS:
         (target / FOLDERS[split]).mkdir(exist_ok=True)
@@ -237,10 +236,5 @@ def _manifest(tasks: list[Task], hidden: list[Hidden]) -> bytes:
 
 
 def _put(path: Path, data: bytes) -> None:
-    """Write the file wholly or not at all."""
-    beside = path.with_name(f".{secrets.token_hex(4)}.part")
-    try:
+    with whole(path) as beside:
         beside.write_bytes(data)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import secrets
 import stat
 import threading
 import warnings
@@ -22,6 +21,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from halfseen.data.files import shown, whole
 from halfseen.types import InputError
 
 MAX_PIXELS = 64 * 2**20
@@ -63,21 +63,9 @@ def save_image(path: str | os.PathLike[str], image: Tensor) -> None:
         raise InputError(
             f"the picture for {shown(path)} is {image.dtype} {tuple(image.shape)}; expected torch.uint8 [3, H, W]"
         )
-    beside = target.with_name(f".{secrets.token_hex(4)}.part")
     picture = Image.fromarray(image.permute(1, 2, 0).contiguous().cpu().numpy())
-    try:
+    with whole(target) as beside:
         picture.save(beside, kind, quality=95)  # PNG is exact and ignores it
-        beside.replace(target)
-    except OSError as error:
-        raise InputError(f"{shown(path)} cannot be written: {error.strerror or error}; choose another place") from error
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def shown(path: str | os.PathLike[str]) -> str:
-    """`path` on one printable line, whatever bytes its name is made of."""
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def _read_bytes(path: str | os.PathLike[str]) -> bytes:

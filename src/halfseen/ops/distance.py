@@ -229,15 +229,14 @@ def top_k(distance: Distance, query: Embedding, gallery: Embedding, k: int, *, r
 
 def nearest(distance: Tensor, k: int) -> Ranking:
     """The k smallest of each row of `distance` [q,G], in the order (value, column); topk leaves ties to chance."""
-    values, columns = distance.topk(k, largest=False)
-    if k:
-        edge = values.amax(1, keepdim=True)
-        torn = ((distance <= edge).sum(1) > k).nonzero()[:, 0]  # a tie runs across the k-th place
+    values, columns = distance.topk(min(k + 1, distance.shape[1]), largest=False)
+    if 0 < k < values.shape[1]:
+        torn = (values[:, k - 1] == values[:, k]).nonzero()[:, 0]  # a tie runs across the k-th place
         if len(torn):
             whole = distance[torn].sort(dim=1, stable=True)
-            values[torn], columns[torn] = whole.values[:, :k], whole.indices[:, :k]
-    columns, by_column = columns.sort(dim=1)
-    values, by_value = values.gather(1, by_column).sort(dim=1, stable=True)
+            values[torn], columns[torn] = whole.values[:, : k + 1], whole.indices[:, : k + 1]
+    columns, by_column = columns[:, :k].sort(dim=1)
+    values, by_value = values[:, :k].gather(1, by_column).sort(dim=1, stable=True)
     return Ranking(values, columns.gather(1, by_value))
 
 

@@ -193,7 +193,8 @@ def _count(distance: Tensor, limit: Tensor) -> Tensor:
     """
     columns, group = distance.shape[1], 8 * WORDS
     padded = -(-columns // group) * group
-    closer = torch.zeros(*limit.shape, padded, dtype=torch.bool, device=distance.device)
+    closer = torch.empty(*limit.shape, padded, dtype=torch.bool, device=distance.device)
+    closer[:, :, columns:] = False
     torch.le(distance[:, None], limit[:, :, None], out=closer[:, :, :columns])
     eights = closer.view(torch.int64).view(*limit.shape, -1, WORDS).sum(3)
     return eights.view(torch.uint8).sum(2, dtype=torch.int64)

@@ -39,14 +39,14 @@ def read_set(name: str, root: Path | str) -> Splits:
     """Read the data set called `name` or `name:variant` from `root`, or from the nearest folder below that holds it."""
     dataset, variant = find_set(name)
     reading = dataset.read(Path(root).absolute(), variant)  # not resolved: links are part of the names
+    splits = {"train": reading.train, "query": reading.query, "gallery": reading.gallery}
     return Splits(
         name=dataset.name if variant == dataset.variants[0] else f"{dataset.name}:{variant}",
         root=reading.root,
-        train=reading.train.samples if reading.train else (),
-        query=reading.query.samples,
-        gallery=reading.gallery.samples,
+        **{split: listing.samples if listing else () for split, listing in splits.items()},
         has_cameras=reading.has_cameras,
         notes=(*reading.notes, *notes_on(reading, dataset.expected[variant], dataset.distractor)),
+        strays=tuple((split, name) for split, listing in splits.items() if listing for name in listing.strays),
     )
 
 

@@ -16,7 +16,6 @@ Parse: TypeAlias = Callable[[str], tuple[int, int] | None]  # name → pid, cami
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 LEVELS = 3  # how far below the given root a set is looked for
-NOT_UNDERSTOOD = "not understood and left out"  # marks the notes about names; `check` makes faults of them
 THREE_FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
 
 _PID_AND_CAMERA = re.compile(r"(-?[0-9]{1,9})_c([0-9]{1,9})(?![0-9])")
@@ -234,7 +233,7 @@ def notes_on(reading: Reading, counts: Counts, distractor: int | None) -> list[s
             continue
         if listing.strays:
             first = shortened(map(repr, listing.strays))
-            notes.append(f"{split}: {len(listing.strays):,} image names were {NOT_UNDERSTOOD}: {first}")
+            notes.append(f"{split}: {len(listing.strays):,} image names were not understood and left out: {first}")
         people, images = count_people(listing.samples, distractor), len(listing.samples)
         published = counts.get(split, (people, images))
         if published != (people, images):

@@ -6,12 +6,10 @@ relative to the manifest's folder, or absolute.
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import math
 import re
-import secrets
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -20,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from halfseen.data.files import whole
 from halfseen.data.sets.folders import DataSet, Listing, Reading, exists, find_root, shortened
 from halfseen.types import InputError, Occlusion, Sample, Splits
 
@@ -75,17 +74,8 @@ def save_manifest(splits: Splits, path: Path | str) -> None:
         raise InputError(f"{splits.name} holds no pictures, so there is nothing to write to {str(path)!r}")
     _reading(target.parent, rows, ())  # what could not be read back is not written
     columns = {c: [row.cells[c] for row in rows] for c in COLUMNS if splits.has_cameras or c != "camid"}
-    beside = target.with_name(f".{secrets.token_hex(4)}.part")
-    try:
+    with whole(target) as beside:
         write(beside, columns)
-        beside.replace(target)
-    except OSError as error:
-        raise InputError(
-            f"{str(path)!r} cannot be written ({error.strerror or error}); choose another place"
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
 
 
 def _reading(folder: Path, rows: list[Row], notes: tuple[str, ...]) -> Reading:

@@ -1,0 +1,36 @@
+"""Files in general: names that print on one line, and writing wholly or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from halfseen.types import InputError
+
+PART = ".part"  # the ending of what is being written
+
+
+def shown(path: str | os.PathLike[str]) -> str:
+    """`path` on one printable line, whatever bytes its name is made of."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+@contextlib.contextmanager
+def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A place beside `path` to write to. In the end it becomes `path`; if anything fails, `path` stays as it was."""
+    target = Path(path)
+    beside = target.with_name(f".{secrets.token_hex(4)}{PART}")
+    try:
+        yield beside
+        beside.replace(target)
+    except OSError as error:
+        raise InputError(
+            f"{shown(path)} cannot be written ({error.strerror or error}); choose a folder that exists and is yours"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)

@@ -1,0 +1,298 @@
+"""Every verb, run as a person would: what it prints where, and with which exit code it ends."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_type_hints
+from zlib import crc32
+
+import pytest
+import torch
+from PIL import Image
+
+from halfseen import __version__, cli
+from halfseen.data.embeddings import Encoded, save_encoded
+from halfseen.data.sets import read_set, set_names
+from halfseen.evaluate import DISTANCES, evaluate, reranked
+from halfseen.ops.distance import CoarseToFine
+from halfseen.ops.metrics import PROTOCOLS
+from halfseen.types import Embedding, Facts, Scores
+
+Run = Callable[..., tuple[int, str, str]]
+
+MARKET = (
+    *(f"bounding_box_train/{pid:04d}_c{camid}_000.png" for pid in (11, 12) for camid in (1, 2)),
+    *(f"query/{pid:04d}_c1_000.png" for pid in (1, 2, 3)),
+    *(f"bounding_box_test/{pid:04d}_c{camid}_000.png" for pid in (0, 1, 2, 3) for camid in (2, 3)),
+    "bounding_box_test/-1_c1_000.png",
+)
+COLUMNS = ("protocol", "mAP", "mINP", "R1", "R3", "R5", "R10", "queries", "skipped")
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """`run(*words)` → exit code, standard output, standard error."""
+    torch.set_num_threads(1)
+
+    def call(*words: object) -> tuple[int, str, str]:
+        try:
+            code: Any = cli.main([str(word) for word in words])
+        except SystemExit as end:  # how the parser ends
+            code = end.code
+        return int(code or 0), *capsys.readouterr()
+
+    return call
+
+
+def save(path: Path, rows: int, parts: int) -> Encoded:
+    dice = torch.Generator().manual_seed(rows)
+    pids = torch.randint(0, 5, (rows,), generator=dice)
+    vectors = torch.nn.functional.one_hot(pids, 5)[:, None] + torch.randn(rows, parts, 5, generator=dice)
+    facts = Facts(pids, *torch.randint(0, 4, (2, rows), generator=dice))
+    encoded = Encoded(Embedding(vectors, torch.rand(rows, parts, generator=dice)), facts)
+    save_encoded(path, encoded)
+    return encoded
+
+
+@pytest.fixture
+def sides(tmp_path: Path) -> tuple[Encoded, Encoded]:
+    """A query and a gallery of four parts, and the same as files."""
+    return save(tmp_path / "q.safetensors", 12, 4), save(tmp_path / "g.safetensors", 70, 4)
+
+
+@pytest.fixture
+def scored(sides: tuple[Encoded, Encoded], tmp_path: Path, run: Run) -> Run:
+    """`scored(*options)` runs `halfseen evaluate` on `sides`."""
+    assert sides
+    return lambda *options: run(
+        "evaluate", "--query", tmp_path / "q.safetensors", "--gallery", tmp_path / "g.safetensors", *options
+    )
+
+
+@pytest.fixture
+def market(tmp_path: Path) -> Path:
+    """A tiny Market-1501: pictures of a few pixels."""
+    for name in MARKET:
+        path = tmp_path / "sets" / "market" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.frombytes("RGB", (4, 8), crc32(name.encode()).to_bytes(4) * 24).save(path)
+    return tmp_path / "sets"
+
+
+def as_json(scores: dict[str, Scores]) -> dict[str, Any]:
+    plain = {}
+    for name, s in scores.items():
+        rank = {"1": s.cmc[0], "3": s.cmc[2], "5": s.cmc[4], "10": s.cmc[9]}
+        counts = {"queries": s.queries, "skipped": s.skipped, "positives": s.positives}
+        plain[name] = {"mAP": s.mAP, "mINP": s.mINP, "rank": rank, **counts}
+    return plain
+
+
+# --- evaluate ---
+
+
+def test_evaluate_prints_json_as_fractions(scored: Run, sides: tuple[Encoded, Encoded]) -> None:
+    code, out, err = scored("--json")
+    assert (code, err) == (0, "")
+    assert out.count("\n") == 1
+    assert json.loads(out) == {"scores": as_json(evaluate(*sides))}
+    assert list(json.loads(out)["scores"]) == ["market", "occ", "npo", "ntp"]
+
+
+def test_evaluate_prints_a_table_in_per_cent(scored: Run, sides: tuple[Encoded, Encoded]) -> None:
+    code, out, err = scored()
+    assert (code, err) == (0, "")
+    title, header, *lines = map(str.strip, out.splitlines())
+    assert title == "12 queries, 70 gallery images"
+    assert header.split() == [*COLUMNS, "positives", "a", "query"]
+    rows = {name: numbers for name, *numbers in map(str.split, lines)}
+    scores = evaluate(*sides)
+    assert list(rows) == list(scores)
+    for name, s in scores.items():
+        shares = (s.mAP, s.mINP, s.cmc[0], s.cmc[2], s.cmc[4], s.cmc[9])
+        assert rows[name][:6] == [f"{100 * share:.1f}" for share in shares]
+        assert rows[name][6:] == [str(s.queries), str(s.skipped), f"{s.positives / s.queries:.2f}"]
+
+
+def test_a_table_is_never_cut_short(scored: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = scored()[1]
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # what rich takes for a terminal
+    narrow = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", scored()[1])
+    assert narrow.split() == whole.split()
+
+
+@pytest.mark.parametrize("name", DISTANCES)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_evaluate_takes_every_distance_and_precision(name: str, precision: Any, tmp_path: Path, run: Run) -> None:
+    parts = 1 if name in ("cosine", "euclid", "unit-euclid") else 4
+    sides = save(tmp_path / "q.safetensors", 12, parts), save(tmp_path / "g.safetensors", 70, parts)
+    files = ("--query", tmp_path / "q.safetensors", "--gallery", tmp_path / "g.safetensors")
+    code, out, _ = run("evaluate", *files, "--distance", name, "--precision", precision, "--json")
+    want = evaluate(*sides, distance=replace(DISTANCES[name], precision=precision))
+    assert (code, json.loads(out)["scores"]) == (0, as_json(want))
+
+
+def test_evaluate_takes_the_numbers_of_coarse_to_fine_and_reranking(
+    scored: Run, sides: tuple[Encoded, Encoded]
+) -> None:
+    def scores(*options: object) -> Any:
+        return json.loads(scored("--json", *options)[1])["scores"]
+
+    assert scores("--distance", "coarse-to-fine", "--nearest", 7, "--coarse", 2) == as_json(
+        evaluate(*sides, distance=CoarseToFine(7, 2))
+    )
+    assert scores("--rerank") == as_json(evaluate(*sides, distance=reranked(DISTANCES["parts"])))
+    got = scores("--rerank", "--k1", 4, "--k2", 2, "--weight", 0.7, "--distance", "parts-sqrt")
+    again = reranked(DISTANCES["parts-sqrt"], k1=4, k2=2, weight=0.7)
+    assert got == as_json(evaluate(*sides, distance=again))
+
+
+def test_evaluate_takes_protocols_in_the_order_of_asking(scored: Run, sides: tuple[Encoded, Encoded]) -> None:
+    words = [word for name in ("ntp", "all", "ntp") for word in ("--protocol", name)]
+    scores = json.loads(scored("--json", *words)[1])["scores"]
+    assert list(scores) == ["ntp", "all"]
+    assert scores == as_json(evaluate(*sides, protocols=[PROTOCOLS["ntp"], PROTOCOLS["all"]]))
+
+
+def test_evaluate_says_when_no_cameras_are_named(sides: tuple[Encoded, Encoded], tmp_path: Path, run: Run) -> None:
+    files: list[object] = []
+    for option, side in zip(("--query", "--gallery"), sides, strict=True):
+        save_encoded(tmp_path / "bare.safetensors", replace(side, has_cameras=False, has_labels=False))
+        files += [option, (tmp_path / "bare.safetensors").rename(tmp_path / f"{option}.safetensors")]
+    code, out, err = run("evaluate", *files, "--json")
+    assert (code, list(json.loads(out)["scores"])) == (0, ["all"])
+    assert err == "no cameras are named: query and gallery count as two, nothing is left out\n"
+
+
+def test_every_distance_and_protocol_can_be_asked_for() -> None:
+    hints = get_type_hints(cli.Evaluate)
+    assert set(re.findall(r"'([a-z-]+)'", str(hints["distance"]))) == set(DISTANCES)
+    assert set(re.findall(r"'([a-z-]+)'", str(hints["protocol"]))) == set(PROTOCOLS)
+
+
+# --- data ---
+
+
+def test_data_list_names_every_set(run: Run) -> None:
+    code, out, err = run("data", "list")
+    assert (code, err) == (0, "")
+    assert [line.split()[0] for line in out.splitlines()[1 : 1 + len(set_names())]] == set_names()
+    assert re.search(r"^ *market1501 +Market-1501 +6 +751 / 12,936 +750 / 3,368 +750 / 15,913 *$", out, re.MULTILINE)
+    assert out.count("withdrawn by its authors") == 3
+    sets = json.loads(run("data", "list", "--json")[1])["sets"]
+    assert list(sets) == set_names()
+    counts = {"train": [751, 12_936], "query": [750, 3_368], "gallery": [750, 15_913]}
+    assert sets["market1501"] == {"title": "Market-1501", "cameras": 6, "expected": counts}
+
+
+def test_data_check_counts_and_finds_nothing(market: Path, run: Run) -> None:
+    code, out, err = run("data", "check", "market1501", "--root", market)
+    assert (code, err) == (0, "")
+    rows = [line.split() for line in out.splitlines()[2:5]]
+    assert rows == [["train", "2", "4", "2"], ["query", "3", "3", "1"], ["gallery", "3", "8", "2"]]
+    assert (out.count("note: "), out.splitlines()[-1]) == (3, "no faults")
+
+
+def test_data_check_reports_every_fault_and_ends_with_1(market: Path, run: Run) -> None:
+    query = market / "market" / "query"
+    (query / "0001_c1_000.png").write_bytes(b"")
+    (query / "0009_c1_000.png").write_bytes((query / "0002_c1_000.png").read_bytes())
+    (query / "nobody.png").write_bytes(b"no picture")
+    words = ("data", "check", "market1501", "--root", market)
+    code, out, err = run(*words)
+    assert (code, out.splitlines()[-1], err) == (1, "4 faults", "")
+    code, out, err = run(*words, "--json", "--workers", 1)
+    assert (code, err) == (1, "")
+    report = json.loads(out)
+    assert (report["name"], len(report["notes"])) == ("market1501", 3)
+    assert report["counts"]["query"] == {"ids": 4, "images": 4, "cameras": 1}
+    found = {(fault["kind"], fault["split"], fault["name"]) for fault in report["faults"]}
+    assert found == {
+        ("empty", "query", "query/0001_c1_000.png"),
+        ("duplicate", "query", "query/0009_c1_000.png"),
+        ("no positive", "query", "query/0009_c1_000.png"),
+        ("wrong name", "query", ""),
+    }
+
+
+def test_the_root_may_come_from_the_environment(market: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HALFSEEN_DATA", raising=False)
+    err = run("data", "check", "market1501")[2]
+    assert err.startswith("halfseen: no folder is named for market1501; give --root FOLDER, or set ")
+    monkeypatch.setenv("HALFSEEN_DATA", str(market))
+    assert run("data", "check", "market1501")[0] == 0
+    assert run("data", "check", "market1501", "--root", market / "elsewhere")[0] == 2
+
+
+@pytest.mark.parametrize("variant", ["none", "partial", "occluded"])
+def test_data_export_writes_what_reads_back(variant: str, market: Path, tmp_path: Path, run: Run) -> None:
+    options = ("--variant", variant, "--train", 1, "--query", 0.5, "--seed", 3, "--workers", 1)
+    code, out, err = run("data", "export", "market1501", tmp_path / "out", "--root", market, *options)
+    assert code == 0
+    assert out == f"wrote 15 images; see {tmp_path / 'out' / 'manifest.csv'}\n"
+    assert all(line.startswith("note: ") for line in err.splitlines())
+    assert ("seed 3" in err) == (variant != "none")
+    again, before = read_set("manifest", tmp_path / "out"), read_set("market1501", market)
+    assert [s.pid for s in again.gallery] == [s.pid for s in before.gallery]
+    assert len(list((tmp_path / "out").glob("masks/**/*.png"))) == (4 + 2 if variant == "occluded" else 0)
+
+
+# --- words ---
+
+
+VERBS: dict[str, Any] = {name: verb for name, verb in cli.VERBS.items() if name != "data"}
+VERBS |= {f"data {name}": verb for name, verb in cli.DATA_VERBS.items()}
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_help_names_and_describes_every_option(name: str, run: Run) -> None:
+    code, out, err = run(*name.split(), "--help")
+    assert (code, err) == (0, "")
+    flat = " ".join(re.sub("[│╭╮╰╯─]", " ", out).split())
+    assert " ".join(VERBS[name].__doc__.split()) in flat
+    for field in dataclasses.fields(VERBS[name]):
+        assert "Positional" in str(field.type) or f"--{field.name}" in flat
+        text = re.search(rf'^    {field.name}: .*\n    """(?s:(.+?))"""', inspect.getsource(VERBS[name]), re.MULTILINE)
+        assert text is not None, f"{field.name} is not described"
+        assert " ".join(text[1].split()) in flat
+
+
+@pytest.mark.parametrize("words", [(), ("--help",), ("data",), ("data", "--help")], ids=" ".join)
+def test_help_names_every_verb(words: tuple[str, ...], run: Run) -> None:
+    code, out, err = run(*words)
+    assert (code, err) == (0, "")
+    for name, verb in (cli.DATA_VERBS if "data" in words else cli.VERBS).items():
+        assert verb.__doc__
+        assert re.search(rf"• {name} +{verb.__doc__.split()[0]} ", out)
+
+
+def test_version(run: Run) -> None:
+    assert run("--version") == (0, f"halfseen {__version__}\n", "")
+
+
+UNKNOWN = [
+    ("evaluat",),
+    ("data", "delete"),
+    ("evaluate", "--rang", "3"),
+    ("evaluate", "--query", "a.npz"),
+    ("evaluate", "--query", "a.npz", "--gallery", "b.npz", "--distance", "manhattan"),
+    ("evaluate", "--query", "a.npz", "--gallery", "b.npz", "--protocol", "duke"),
+    ("evaluate", "--query", "a.npz", "--gallery", "b.npz", "--k1", "many"),
+    ("data", "check"),
+    ("data", "export", "market1501"),
+]
+
+
+@pytest.mark.parametrize("words", UNKNOWN, ids=" ".join)
+def test_words_that_mean_nothing_end_with_2(words: tuple[str, ...], run: Run) -> None:
+    code, out, err = run(*words)
+    assert (code, out) == (2, "")
+    assert "Traceback" not in err
+    assert "--help" in err
