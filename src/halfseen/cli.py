@@ -18,7 +18,7 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction
 
 from halfseen import __version__, printing
-from halfseen.types import InputError, Scores, Splits
+from halfseen.types import InputError, Splits
 
 ProtocolName: TypeAlias = Literal["market", "all", "occ", "npo", "ntp"]
 DistanceName: TypeAlias = Literal[
@@ -73,7 +73,10 @@ class Evaluate:
             printing.print_note("no cameras are named: query and gallery count as two, nothing is left out")
         with printing.progress_bar("scoring") as progress:
             scores = evaluate(query, gallery, distance=again or distance, protocols=protocols, progress=progress)
-        _show_scores(scores, f"{len(query.facts):,} queries, {len(gallery.facts):,} gallery images", as_json=self.json)
+        if self.json:
+            printing.print_line(json.dumps({"scores": printing.plain_scores(scores)}))
+        else:
+            printing.print_scores(f"{len(query.facts):,} queries, {len(gallery.facts):,} gallery images", scores)
         return 0
 
 
@@ -112,12 +115,18 @@ class ListSets:
             printing.print_line(json.dumps({"sets": sets}))
             return 0
         cells = [
-            [n, d.title, str(d.cameras or "–"), *(_people_and_images(counts[n].get(s)) for s in SPLITS)]
+            [
+                n,
+                ", ".join(filter(None, (d.title, n.partition(":")[2]))),
+                str(d.cameras or "–"),
+                *(_people_and_images(counts[n].get(s)) for s in SPLITS),
+            ]
             for n, d in names.items()
         ]
-        printing.print_table("", ("name", "title", "cameras", *SPLITS), cells)
-        for note in dict.fromkeys(d.note for d in names.values() if d.note):
-            printing.print_line(f"\n{note}")
+        printing.print_table("people / images", ("name", "title", "cameras", *SPLITS), cells, words=2)
+        for name, dataset in SETS.items():
+            if dataset.note:
+                printing.print_line(f"{name}: {dataset.note}")
         return 0
 
 
@@ -221,7 +230,7 @@ def main(words: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names may hold what the terminal cannot show
     if words == ["--version"]:
-        print(f"halfseen {__version__}")
+        printing.print_line(f"halfseen {__version__}")
         return 0
     group, verbs = ("halfseen data", DATA_VERBS) if words[:1] == ["data"] else ("halfseen", VERBS)
     rest = words[1:] if verbs is DATA_VERBS else words
@@ -276,24 +285,6 @@ def _read(name: str, root: Path | None) -> Splits:
 
 def _people_and_images(counts: tuple[int, int] | None) -> str:
     return "–" if counts is None else f"{counts[0]:,} / {counts[1]:,}"
-
-
-def _show_scores(scores: dict[str, Scores], title: str, *, as_json: bool) -> None:
-    if not as_json:
-        printing.print_scores(title, scores)
-        return
-    plain = {
-        name: {
-            "mAP": score.mAP,
-            "mINP": score.mINP,
-            "rank": {str(rank): printing.rank_share(score, rank) for rank in printing.RANKS},
-            "queries": score.queries,
-            "skipped": score.skipped,
-            "positives": score.positives,
-        }
-        for name, score in scores.items()
-    }
-    print(json.dumps({"scores": plain}))
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ def run_demo(people: int, seed: int, out: Path | None) -> None:
         f"{CAMERAS} cameras, two in three hidden by a thing (NPO) or a passer-by (NTP)."
     )
     printing.print_line("No network here: an image is described by the mean colours of its parts.\n")
-    rows = []
+    rows: list[list[str]] = []
     with printing.progress_bar("scoring") as progress:
         for what, distance, choose in WAYS:
             rows += _score(what, distance, [choose(side) for side in sides], progress)
@@ -111,7 +111,7 @@ def run_demo(people: int, seed: int, out: Path | None) -> None:
         "skipped",
         "pos./query",
     )
-    printing.print_table("Scores in per cent", columns, rows)
+    printing.print_table("Scores in per cent", columns, rows, words=2)
     if out:
         _save(out, query, gallery, sides)
 
@@ -133,12 +133,11 @@ def _parts(embedding: Embedding, parts: slice) -> Embedding:
     return Embedding(embedding.vectors[:, parts], embedding.visibility[:, parts])
 
 
-VISIBLE = VisibleParts("euclid")
 WAYS: tuple[tuple[str, Distance | KReciprocal, Callable[[Encoded], Encoded]], ...] = (
-    ("whole picture", Single("euclid"), _whole),
-    ("all parts, hidden or not", VISIBLE, _all_parts),
-    ("visible parts", VISIBLE, _visible_parts),
-    ("visible parts, re-ranked", reranked(VisibleParts("unit-euclid")), _visible_parts),
+    ("whole picture", Single("unit-euclid"), _whole),
+    ("all parts, hidden or not", VisibleParts(), _all_parts),
+    ("visible parts", VisibleParts(), _visible_parts),
+    ("visible parts, re-ranked", reranked(VisibleParts()), _visible_parts),
 )
 
 

@@ -16,11 +16,11 @@ from halfseen.types import Scores
 RANKS = (1, 3, 5, 10)
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table whose first column is words and whose other columns are numbers."""
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1) -> None:
+    """A table whose first `words` columns are words and whose other columns are numbers."""
     table = Table(title=title or None, title_justify="left", title_style="bold", header_style="dim", box=None)
     for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left", no_wrap=True)
+        table.add_column(column, justify="right" if number >= words else "left", no_wrap=True)
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
     _out().print(table)
@@ -37,6 +37,21 @@ def score_row(name: str, score: Scores) -> list[str]:
     shares = (score.mAP, score.mINP, *(rank_share(score, rank) for rank in RANKS))
     counts = (f"{score.queries:,}", f"{score.skipped:,}", f"{score.positives / score.queries:.2f}")
     return [name, *(f"{100 * share:.1f}" for share in shares), *counts]
+
+
+def plain_scores(scores: Mapping[str, Scores]) -> dict[str, dict[str, object]]:
+    """The scores as fractions, ready for JSON."""
+    return {
+        name: {
+            "mAP": score.mAP,
+            "mINP": score.mINP,
+            "rank": {str(rank): rank_share(score, rank) for rank in RANKS},
+            "queries": score.queries,
+            "skipped": score.skipped,
+            "positives": score.positives,
+        }
+        for name, score in scores.items()
+    }
 
 
 def rank_share(score: Scores, rank: int) -> float:

@@ -219,7 +219,7 @@ def mean_scores(scores: QueryScores, protocol: Protocol, max_rank: int = 50) -> 
     if not queries:
         raise InputError(_why_none(protocol, len(had)))
     hits = scores.first[had].clamp(max=max_rank + 1)
-    cmc = torch.bincount(hits - 1, minlength=max_rank + 1)[:max_rank].cumsum(0) / queries
+    cmc = torch.bincount(hits - 1, minlength=max_rank + 1)[:max_rank].cumsum(0).double() / queries
     return Scores(
         mAP=float(scores.ap[had].mean()),
         mINP=float(scores.inp[had].mean()),

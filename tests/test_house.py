@@ -1,0 +1,98 @@
+"""The house rules that no linter knows: sizes, names, and pages that say what the code is."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import re
+import statistics
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from halfseen.cli import DATA_VERBS, VERBS
+
+ROOT = Path(__file__).parents[1]
+POSITIONAL = "Positional["
+SOURCES = sorted((ROOT / "src/halfseen").rglob("*.py"))
+FORBIDDEN = re.compile(
+    r"engine|manager|processor|helper|utils?\b|misc|common|factory|wrapper|feat\b|distmat", re.IGNORECASE
+)
+
+
+def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield f"{path.name}:{node.name}", node
+
+
+def length(node: ast.AST) -> int:
+    return node.end_lineno - node.lineno + 1 if isinstance(node, ast.stmt) and node.end_lineno else 0
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_are_short(path: Path) -> None:
+    cap = 350 if path.parent.name == "methods" else 300
+    assert len(path.read_text().splitlines()) <= cap
+
+
+def test_functions_are_short() -> None:
+    lengths = {name: length(node) for name, node in functions()}
+    assert statistics.median(lengths.values()) <= 12
+    assert {name: n for name, n in lengths.items() if n > 50} == {}
+
+
+def test_functions_take_few_arguments() -> None:
+    many = {name: len(f.args.args) + len(f.args.posonlyargs) for name, f in functions()}
+    assert {name: n for name, n in many.items() if n > 6} == {}
+
+
+def test_names_say_what_things_are() -> None:
+    names = [name for name, _ in functions()] + [path.stem for path in SOURCES]
+    assert [name for name in names if FORBIDDEN.search(name)] == []
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    assert [path.name for path in SOURCES if not ast.get_docstring(ast.parse(path.read_text()))] == []
+
+
+def test_the_readme_draws_the_real_tree() -> None:
+    readme = (ROOT / "README.md").read_text()
+    drawn = set(
+        re.findall(r"^ +([a-z_0-9]+\.py)\b", readme.split("```text\nsrc/halfseen/")[1].split("```")[0], re.MULTILINE)
+    )
+    real = {path.name for path in SOURCES if path.name != "__init__.py" and path.parent.name != "sets"}
+    assert drawn == real
+
+
+def test_every_import_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {re.split(r"[<>=!\[ ]", d)[0].lower() for d in project["dependencies"]}
+    imported = set()
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            imported |= {name.split(".")[0] for name in names}
+    foreign = imported - set(sys.stdlib_module_names) - {"halfseen"}
+    assert {"pillow" if name == "PIL" else name.lower() for name in foreign} == declared
+
+
+@pytest.mark.parametrize("command", [*VERBS, *(f"data {verb}" for verb in DATA_VERBS)])
+def test_every_verb_and_option_is_on_the_commands_page(command: str) -> None:
+    page = (ROOT / "docs/commands.md").read_text()
+    assert f"## halfseen {command}\n" in page
+    section = page.split(f"## halfseen {command}\n")[1].split("\n## ")[0]
+    verb = DATA_VERBS[command.split()[1]] if " " in command else VERBS[command]
+    options = [field.name if POSITIONAL in field.type else f"--{field.name}" for field in dataclasses.fields(verb)]
+    assert [option for option in options if f"`{option}" not in section and option.upper() not in section] == []
+
+
+@pytest.mark.parametrize("page", sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]), ids=lambda p: p.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
