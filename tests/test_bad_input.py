@@ -182,7 +182,7 @@ def test_check_reports_every_corrupt_and_gigantic_picture(tmp_path: Path, capsys
 
 
 TABLES = [
-    (b"path,pid\na.png,1\n", "line 1: column split is missing"),
+    (b"path,pid\na.png,1\n", "line 1: there is no column split"),
     (b"name,person\na.png,1\n", "found 'name', 'person', needed are path, pid, split"),
     (b"path,pid,split\na.png,1,query\na.png,1,query\n", "line 3, column path: 'a.png' is in query already"),
     (b"path,pid,split\na\xff.png,1,query\n", "line 2, column path: 'a\\udcff.png' is not UTF-8"),

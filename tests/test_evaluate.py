@@ -157,10 +157,13 @@ def test_progress_goes_up_to_the_end_and_blocks_change_nothing(
     seen: list[tuple[int, int]] = []
     got = evaluate(query, gallery, distance=distance, progress=lambda *step: seen.append(step))
     assert got == want
-    assert seen[-1] == (18, 18)
-    assert [total for _, total in seen] == [18] * len(seen)
-    assert all(before < after for (before, _), (after, _) in pairwise(seen))
-    assert len(seen) > 1 or rows == 1000
+    stages = {total: [done for done, of in seen if of == total] for _, total in seen}
+    assert list(stages) == ([18 + 60, 18] if name == "rerank" else [18])
+    for total, done in stages.items():
+        assert done[-1] == total
+        assert all(before < after for before, after in pairwise(done))
+        assert len(done) > 1 or rows == 1000
+    assert [total for _, total in seen] == sorted((total for _, total in seen), reverse=True)
 
 
 def test_scores_are_the_same_from_safetensors_and_npz(tmp_path: Path) -> None:

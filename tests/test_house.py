@@ -88,6 +88,8 @@ def test_every_verb_and_option_is_on_the_commands_page(command: str) -> None:
     assert f"## halfseen {command}\n" in page
     section = page.split(f"## halfseen {command}\n")[1].split("\n## ")[0]
     verb = DATA_VERBS[command.split()[1]] if " " in command else VERBS[command]
+    assert isinstance(verb, type)
+    assert dataclasses.is_dataclass(verb)
     options = [field.name if POSITIONAL in field.type else f"--{field.name}" for field in dataclasses.fields(verb)]
     assert [option for option in options if f"`{option}" not in section and option.upper() not in section] == []
 

@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 
 from halfseen import cli, printing
+from halfseen.types import InputError
 
 Refused = Callable[..., str]
 
@@ -118,6 +119,14 @@ def test_too_little_memory_is_said(refused: Refused, monkeypatch: pytest.MonkeyP
     for ask in (lambda *_: torch.empty(2**60), lambda *_: np.empty(2**59)):
         monkeypatch.setattr("halfseen.demo.run_demo", ask)
         assert "too little memory" in refused("demo")
+
+
+def test_a_sentence_stays_on_its_line(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
+    def tell(*_: object) -> NoReturn:
+        raise InputError("an error of another library\n  over several lines; do something else")
+
+    monkeypatch.setattr("halfseen.demo.run_demo", tell)
+    assert refused("demo") == "halfseen: an error of another library over several lines; do something else"
 
 
 def test_faults_of_our_own_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

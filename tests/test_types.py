@@ -79,6 +79,14 @@ def test_the_largest_value_is_allowed_and_its_squares_stay_finite() -> None:
         Embedding(vectors * 1.001, torch.ones(1, 1))
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.uint8, torch.complex64])
+def test_other_types_are_refused_by_name(dtype: torch.dtype) -> None:
+    with pytest.raises(InputError, match=f"vectors are {dtype}; convert them to float32"):
+        Embedding(torch.ones(2, 3, 4, dtype=dtype), torch.ones(2, 3))
+    with pytest.raises(InputError, match=f"visibility are {dtype}"):
+        Embedding.of(torch.ones(2, 3, 4), torch.ones(2, 3, dtype=dtype))
+
+
 def test_what_is_handed_in_stays_as_it_was() -> None:
     vectors, visibility = torch.full((1, 2, 3), math.nan), torch.tensor([[0.0, 1e-9]])
     got = Embedding(vectors, visibility)
@@ -93,9 +101,32 @@ def test_what_is_handed_in_stays_as_it_was() -> None:
 def test_faint_parts_are_invisible(visibility: float, dtype: torch.dtype) -> None:
     given_as = torch.tensor([[visibility]], dtype=dtype)
     got = Embedding(torch.ones(1, 1, 1), given_as).visibility
-    assert got.dtype == dtype
-    assert torch.equal(got, given_as if given_as >= FAINTEST_VISIBILITY else torch.zeros(1, 1, dtype=dtype))
-    assert not (got > 0).any() or (got.float().square() > 0).all()
+    kept = given_as.float()
+    assert got.dtype == torch.float32
+    assert torch.equal(got, kept if kept >= FAINTEST_VISIBILITY else torch.zeros(1, 1))
+    assert not (got > 0).any() or (got.square() > 0).all()
+
+
+FLOATS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_every_float_type_is_kept_as_float32(dtype: torch.dtype) -> None:
+    vectors, visibility = torch.tensor([[[0.5, -2.0]], [[0.25, 8.0]]]), torch.tensor([[0.5], [1.0]])
+    mine, shown = vectors.to(dtype), visibility.to(dtype)
+    for got in (Embedding(mine, shown), Embedding(mine, visibility), Embedding(vectors, shown)):
+        assert (got.vectors.dtype, got.visibility.dtype) == (torch.float32, torch.float32)
+        assert torch.equal(got.vectors, vectors)
+        assert torch.equal(got.visibility, visibility)
+    assert (mine.dtype, shown.dtype) == (dtype, dtype)
+
+
+@pytest.mark.parametrize("row", [0, 1])
+def test_what_float32_cannot_hold_is_refused(row: int) -> None:
+    vectors = torch.ones(2, 1, 1, dtype=torch.float64)
+    vectors[row] = 1e300
+    with pytest.raises(InputError, match=f"row {row}, part 0"):
+        Embedding(vectors, torch.ones(2, 1))
 
 
 def test_a_faint_part_may_hold_nan() -> None:
@@ -127,12 +158,13 @@ def test_embeddings_cannot_be_changed() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-def test_of_takes_every_float_type(dtype: torch.dtype) -> None:
+def test_every_float_type_becomes_float32(dtype: torch.dtype) -> None:
     vectors, visibility = torch.tensor([[[0.5, -2.0]], [[0.25, 8.0]]]), torch.tensor([[0.5], [1.0]])
-    got = Embedding.of(vectors.to(dtype), visibility.to(dtype))
-    assert (got.vectors.dtype, got.visibility.dtype) == (torch.float32, torch.float32)
-    assert torch.equal(got.vectors, vectors)
-    assert torch.equal(got.visibility, visibility)
+    for make in (Embedding.of, Embedding):
+        got = make(vectors.to(dtype), visibility.to(dtype))
+        assert (got.vectors.dtype, got.visibility.dtype) == (torch.float32, torch.float32)
+        assert torch.equal(got.vectors, vectors)
+        assert torch.equal(got.visibility, visibility)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
@@ -173,6 +205,22 @@ def test_facts_of_unequal_length_are_refused_with_their_shapes(which: str) -> No
 def test_facts_are_lists(shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match="lists of one length"):
         Facts(*torch.zeros(3, *shape, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int32, torch.bool])
+def test_facts_are_int64(dtype: torch.dtype) -> None:
+    numbers = torch.zeros(3, dtype=torch.int64)
+    with pytest.raises(InputError, match=f"^camids must be int64, found {dtype}; convert them"):
+        Facts(numbers, numbers.to(dtype), numbers)
+
+
+@pytest.mark.parametrize("which", ["pids", "camids", "occlusion"])
+@pytest.mark.parametrize("dtype", [torch.int32, torch.uint8, torch.bool, torch.float32, torch.float64])
+def test_facts_of_another_type_are_refused_by_name(which: str, dtype: torch.dtype) -> None:
+    columns = {name: torch.zeros(3, dtype=torch.int64) for name in ("pids", "camids", "occlusion")}
+    columns[which] = columns[which].to(dtype)
+    with pytest.raises(InputError, match=f"^{which} must be int64, found {dtype}; convert them$"):
+        Facts(**columns)
 
 
 def test_facts_of_samples_keep_their_order() -> None:

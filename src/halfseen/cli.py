@@ -242,9 +242,7 @@ def main(words: Sequence[str] | None = None) -> int:
             args=rest or ["--help"],
             config=(FlagCreatePairsOff,),
         )
-        code = verb.run()
-        sys.stdout.flush()
-        return code
+        return verb.run()
     except InputError as error:
         return _fail(str(error))
     except KeyboardInterrupt:

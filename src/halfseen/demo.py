@@ -58,7 +58,7 @@ class Drawn:
 
 
 def draw_benchmark(people: int, seed: int) -> tuple[Drawn, Drawn]:
-    """Query and gallery. Half the queries and most of the gallery's positives are hidden by things or passers-by."""
+    """Query and gallery; in each a third is hidden by things, a third by passers-by, and a third not at all."""
     if not 2 <= people <= MOST:
         raise InputError(f"{people} people cannot be drawn and told apart; draw 2 to {MOST:,}")
     dice = torch.Generator().manual_seed(seed % 2**63)

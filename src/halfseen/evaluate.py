@@ -12,7 +12,7 @@ from halfseen.ops.metrics import PROTOCOLS, mean_scores, score_queries
 from halfseen.ops.rerank import KReciprocal, rerank
 from halfseen.types import Embedding, InputError, Protocol, Scores
 
-Progress: TypeAlias = Callable[[int, int], None]  # queries done, queries in all
+Progress: TypeAlias = Callable[[int, int], None]  # images done, images in all: of the re-ranking, then queries
 
 DISTANCES: dict[str, Distance] = {
     "cosine": Single("cosine"),
@@ -41,7 +41,7 @@ def evaluate(
     _check_cameras(query, gallery)
     distance = distance or usual_distance(query.embedding)
     wanted = tuple(protocols) or usual_protocols(gallery)
-    watched = _watched(_blocks(distance, query.embedding, gallery.embedding), len(query.facts), progress)
+    watched = _watched(_blocks(distance, query.embedding, gallery.embedding, progress), len(query.facts), progress)
     found = score_queries(watched, query.facts, gallery.facts, wanted)
     if not protocols:
         wanted = (wanted[0], *(p for p in wanted[1:] if found[p.name].positives.any()))
@@ -69,9 +69,11 @@ def reranked(distance: Distance, *, k1: int = 20, k2: int = 6, weight: float = 0
     return KReciprocal(distance, k1, k2, weight)
 
 
-def _blocks(distance: Distance | KReciprocal, query: Embedding, gallery: Embedding) -> Iterator[Block]:
+def _blocks(
+    distance: Distance | KReciprocal, query: Embedding, gallery: Embedding, progress: Progress | None
+) -> Iterator[Block]:
     if isinstance(distance, KReciprocal):
-        return rerank(distance, query, gallery)
+        return rerank(distance, query, gallery, watch=progress)
     return blocks(distance, query, gallery)
 
 

@@ -98,7 +98,8 @@ class Cues:
 
     `keypoints` [B,17,3]: x, y in pixels of the batch's images and a score 0..1, COCO order.
     `fields` [B,36,h,w]: BPBreID's confidence fields. `parts` [B,h,w]: integer part labels, 0 = background.
-    `hidden` [B,H,W] bool: pixels erased or covered by a pasted occluder. `occluder` [B]: its `Occluder` number.
+    `hidden` [B,H,W] bool: pixels that show nothing of the person, because they were erased, lie in the padding or
+    under a pasted occluder; `ops.parts.hide` takes them out of maps. `occluder` [B]: its `Occluder` number.
     """
 
     keypoints: Tensor | None = None
@@ -123,7 +124,8 @@ class Batch:
 class Embedding:
     """`vectors` float [N,P,D] and `visibility` float [N,P] in 0..1; a global descriptor is P = 1.
 
-    What an invisible part holds is never looked at: it may be anything, even NaN.
+    Any float type is taken and kept as float32, in which all distances are computed. What an invisible part holds is
+    never looked at: it may be anything, even NaN.
     """
 
     vectors: Tensor
@@ -131,6 +133,10 @@ class Embedding:
 
     def __post_init__(self) -> None:
         _check_shapes(self.vectors, self.visibility)
+        for name, values in (("vectors", self.vectors), ("visibility", self.visibility)):
+            if not values.is_floating_point():
+                raise InputError(f"{name} are {values.dtype}; convert them to float32")
+            object.__setattr__(self, name, values.float())
         outside = ~((self.visibility >= 0) & (self.visibility <= 1))  # catches NaN too
         if outside.any():
             row, part = outside.nonzero()[0].tolist()
@@ -170,7 +176,7 @@ class Embedding:
             visibility = vectors.new_ones(vectors.shape[:2], dtype=torch.float32)
         if visibility.ndim == 1:
             visibility = visibility[:, None]
-        return Embedding(vectors.float(), visibility.float())
+        return Embedding(vectors, visibility)
 
 
 def _check_shapes(vectors: Tensor, visibility: Tensor) -> None:
@@ -196,6 +202,8 @@ class Facts:
         shapes = {name: tuple(t.shape) for name, t in vars(self).items()}
         if len(set(shapes.values())) > 1 or self.pids.ndim != 1:
             raise InputError(f"pid, camid and occlusion must be lists of one length, found {shapes}")
+        if wrong := [name for name, t in vars(self).items() if t.dtype != torch.int64]:
+            raise InputError(f"{', '.join(wrong)} must be int64, found {getattr(self, wrong[0]).dtype}; convert them")
 
     def __len__(self) -> int:
         return self.pids.shape[0]

@@ -47,7 +47,25 @@ def test_labels_without_a_mirror_image() -> None:
     view = View(BLACK, parts=torch.full((H, W), 3))
     with pytest.raises(InputError, match="part label 3 has no mirror image: flipped_labels ends at label 2"):
         apply(view, Draw(flip=True), replace(SMALL, flipped_labels=(0, 2, 1)))
-    assert apply(view, Draw(flip=True), SMALL).parts is not None  # labels without sides
+    seen = apply(view, Draw(flip=True), replace(SMALL, flipped_labels=())).parts  # labels without sides
+    assert seen is not None
+    assert (seen == 3).all()
+
+
+def test_a_flip_of_labels_wants_to_know_their_mirror_image() -> None:
+    assert SMALL.flipped_labels is None
+    parts = torch.arange(H * W).view(H, W) % 7
+    with pytest.raises(InputError, match="a flip of part labels needs flipped_labels"):
+        apply(View(BLACK, parts=parts), Draw(flip=True), SMALL)
+    for luck, augment, expected in (
+        (Draw(), SMALL, parts),
+        (Draw(flip=True), replace(SMALL, swap_sides=False), parts.flip(1)),
+        (Draw(flip=True), replace(SMALL, flipped_labels=()), parts.flip(1)),
+    ):
+        seen = apply(View(BLACK, parts=parts), luck, augment).parts
+        assert seen is not None
+        assert torch.equal(seen, expected)
+    apply(View(BLACK), Draw(flip=True), SMALL)  # without labels nothing is missing
 
 
 def bilinear(field: Tensor, v: float, u: float) -> float:
@@ -90,7 +108,7 @@ def test_fields_of_a_tiny_image_have_one_cell() -> None:
 @given(shifts(), st.sampled_from([(H, W), (2 * H, 3 * W), (5, 7), (1, 1)]), st.sampled_from([torch.int64, torch.uint8]))
 def test_labels_against_a_loop(luck: Draw, size: tuple[int, int], kind: torch.dtype) -> None:
     labels = torch.randint(0, 9, size, generator=torch.Generator().manual_seed(1)).to(kind)
-    seen = apply(View(BLACK, parts=labels), luck, SMALL).parts
+    seen = apply(View(BLACK, parts=labels), luck, replace(SMALL, flipped_labels=())).parts
     assert seen is not None
     assert seen.dtype == kind
     for y in range(0, H, 3):

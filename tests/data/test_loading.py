@@ -16,10 +16,10 @@ from halfseen.data.images import read_image, save_image
 from halfseen.data.loading import CueSources, Loader, Paired, Pictures, collate, evaluation_batches, labels_of
 from halfseen.data.sampling import IdentityBatches
 from halfseen.data.transforms import View, apply
-from halfseen.types import Batch, InputError, KeepTop, Occluder, Paste, Sample
+from halfseen.types import Batch, InputError, Occluder, Paste, Sample
 
 H, W = 32, 16
-SMALL = Augment(H, W, flip=0.5, pad=4, erase=0.5)
+SMALL = Augment(H, W, flip=0.5, pad=4, erase=0.5, flipped_labels=())
 
 
 @pytest.fixture(autouse=True)
@@ -143,16 +143,6 @@ def test_hidden_pictures_beside_unhidden_ones(samples: tuple[Sample, ...]) -> No
     assert cues.occluder.tolist() == [0, Occluder.WIDE_TOP, 0]
 
 
-def test_edits_are_carried_out_before_anything_else(samples: tuple[Sample, ...]) -> None:
-    first = samples[0]
-    half = Sample(first.path, first.name, 1, 1, edits=(KeepTop(2),))
-    points = torch.tensor([[3.0, 5.0, 1.0]] * 16 + [[3.0, 20.0, 1.0]])[None]
-    item = Pictures([half], Augment(H // 2, W), CueSources(points))[0]
-    assert torch.equal(item.view.image, read_image(first.path)[:, : H // 2])
-    assert item.view.keypoints is not None
-    assert item.view.keypoints[:, 2].tolist() == [1.0] * 16 + [0.0]
-
-
 def test_labels_are_numbered_by_pid(samples: tuple[Sample, ...]) -> None:
     assert labels_of(samples) == {3: 0, 7: 1, 40: 2}
     assert Pictures(samples, Augment(H, W))[0].pid == 7
@@ -172,36 +162,6 @@ def test_labels_are_numbered_by_pid(samples: tuple[Sample, ...]) -> None:
 def test_keypoints_that_do_not_fit(samples: tuple[Sample, ...], keypoints: Tensor, says: str) -> None:
     with pytest.raises(InputError, match=says):
         Pictures(samples, cues=CueSources(keypoints))
-
-
-# --- Pairs ---
-
-
-def test_O8_twins_share_flip_and_crop_and_differ_only_where_hidden(samples: tuple[Sample, ...]) -> None:
-    augment = Augment(H, W, flip=0.5, pad=4)
-    twins = twins_of(samples)
-    paired = Paired(Pictures(samples, augment, seed=3), twins)
-    assert len(paired) == len(list(paired)) == len(list(paired.pictures)) == 12
-    batch = paired.batch(list(range(24)))
-    partner = batch.partner
-    assert partner is not None
-    hidden = partner.cues.hidden
-    assert hidden is not None
-    assert partner.cues.occluder is not None
-    assert partner.cues.occluder.tolist() == [1 + i % 12 % 5 for i in range(24)]
-    differs = (batch.images != partner.images).any(1)
-    assert not (differs & ~hidden).any()
-    assert differs.sum() > 0.9 * hidden.sum() > 0
-    assert torch.equal(batch.pids, partner.pids)
-    paired.set_epoch(1)
-    assert not torch.equal(paired.batch(list(range(24))).images, batch.images)
-
-
-def test_twins_of_other_people(samples: tuple[Sample, ...]) -> None:
-    pictures = Pictures(samples)
-    for wrong in (twins_of(samples)[:-1], twins_of(samples)[::-1]):
-        with pytest.raises(InputError, match="person by person"):
-            Paired(pictures, wrong)
 
 
 # --- Workers ---

@@ -130,14 +130,14 @@ BAD = {
     "no pid": ("path,pid,split\na,,train\n", "line 2, column pid: is empty"),
     "junk to find": ("path,pid,split\na,-1,query\n", "line 2, column pid: -1 is below 0, which marks junk"),
     "not UTF-8": (b"path,pid,split\na,1,train\nb\xe4,1,train\n", "line 3, column path: 'b\\udce4' is not UTF-8"),
-    "UTF-16": (GOOD.encode("utf-16"), "line 1: column path and pid and split is missing; found '"),
+    "UTF-16": (GOOD.encode("utf-16"), "line 1: there is no column path and no column pid and no column split; found '"),
     "no header": (
         "a,1,train\n",
-        "line 1: column path and pid and split is missing; found 'a', '1', 'train', needed are path",
+        "line 1: there is no column path and no column pid and no column split; found 'a', '1', 'train', needed are path",
     ),
     "no split": (
         "path,pid,camid\na,1,1\n",
-        "line 1: column split is missing; found 'path', 'pid', 'camid', needed are pa",
+        "line 1: there is no column split; found 'path', 'pid', 'camid', needed are pa",
     ),
     "column twice": (
         "path,pid,split,PID\na,1,train,1\n",
@@ -172,7 +172,7 @@ def test_bad_csv(content: str | bytes, message: str, tmp_path: Path) -> None:
         ({"path": ["a", "b"], "pid": [1, 2], "split": ["train", "no"]}, "row 2, column split: 'no' is not one of"),
         ({"path": ["a"], "pid": [1], "split": [None]}, "row 1, column split: '' is not one of"),
         ({"path": ["a"], "pid": [1], "split": ["train"], "camid": [1.5]}, "row 1, column camid: '1.5' is not a whole"),
-        ({"path": ["a"], "pid": [1]}, "column split is missing; found 'path', 'pid'"),
+        ({"path": ["a"], "pid": [1]}, "there is no column split; found 'path', 'pid'"),
         ({"path": pa.array([], pa.string()), "pid": [], "split": []}, " holds no rows"),
         (
             {"path": pa.array([b"a", b"b\xff"], pa.binary()), "pid": [1, 1], "split": ["train"] * 2},

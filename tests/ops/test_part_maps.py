@@ -116,11 +116,15 @@ def test_a_part_is_visible_where_a_cell_has_its_label(seed: int, images: int, co
     assert parts.visible_parts(labels, count).tolist() == expected
 
 
-def test_visibility_by_threshold_is_strict_and_differs_from_the_greatest_label() -> None:
+def test_B3_visibility_by_threshold_is_strict_and_differs_from_the_greatest_label() -> None:
     maps = torch.tensor([[[0.4, 0.1]], [[0.41, 0.3]], [[0.0, 0.0]]])[None]
     assert parts.visible_by_threshold(maps, 0.4).tolist() == [[False, True, False]]
     assert parts.visibility(maps).tolist() == [pytest.approx([0.4, 0.41, 0])]
     assert parts.visibility(3 * maps).amax() == 1
+    behind_another = torch.tensor([[[0.45, 0.0]], [[0.9, 0.0]], [[0.0, 0.35]]])[None]
+    labels = parts.part_labels(parts.with_background(behind_another, threshold=0.3))
+    assert parts.visible_by_threshold(behind_another, 0.4).tolist() == [[True, True, False]]
+    assert parts.visible_parts(labels, 3).tolist() == [[False, True, True]]
 
 
 def test_D2_hidden_pixels_take_their_share_of_each_cell() -> None:
@@ -131,6 +135,39 @@ def test_D2_hidden_pixels_take_their_share_of_each_cell() -> None:
     expected = torch.tensor([[0.0, 0.8], [0.8, 0.4]]).expand(1, 2, 2, 2)
     torch.testing.assert_close(parts.hide(maps, hidden), expected)
     assert torch.equal(parts.hide(maps.half(), ~hidden[:, :2] & False), maps.half())
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 10**6), st.integers(0, 3), st.sampled_from([(8, 4), (5, 7), (1, 1), (1, 6)]))
+def test_seen_joints_equal_the_loop(seed: int, images: int, size: tuple[int, int]) -> None:
+    H, W = size
+    places = random_maps(seed, images, 17, 2) * torch.tensor([W + 4, H + 4]) - 2.5  # in the picture and around it
+    keypoints = torch.cat([places, random_maps(seed + 1, images, 17, 1) + 0.1], 2)
+    hidden = random_maps(seed + 2, images, H, W) < 0.4
+    before = keypoints.clone()
+    seen = parts.seen_joints(keypoints, hidden)
+    assert seen.dtype == keypoints.dtype
+    assert torch.equal(keypoints, before)
+    for image in range(images):
+        for joint in range(17):
+            x, y, score = keypoints[image, joint].tolist()
+            shown = [
+                not hidden[image, row, column]
+                for row in range(H)
+                for column in range(W)
+                if abs(x - column) < 0.5 and abs(y - row) < 0.5
+            ]
+            assert seen[image, joint].tolist() == [x, y, score if shown == [True] else 0]
+
+
+@pytest.mark.parametrize("place", [1e6, -1e6, -0.51, 8.51])
+def test_joints_outside_the_picture_are_not_seen_and_stay_where_they_are(place: float) -> None:
+    for axis in (0, 1):
+        keypoints = torch.tensor([4.0, 4, 0.5]).repeat(1, 17, 1)
+        keypoints[0, 3, axis] = place
+        expected = keypoints.clone()
+        expected[0, 3, 2] = 0
+        assert torch.equal(parts.seen_joints(keypoints, torch.zeros(1, 9, 9, dtype=torch.bool)), expected)
 
 
 @pytest.mark.parametrize(("count", "height"), [(1, 5), (3, 6), (6, 16), (4, 3), (24, 24)])

@@ -159,6 +159,21 @@ def test_joints_outside_the_picture_still_cast_their_part() -> None:
     assert (drawn[7][:, -1] >= drawn[7][:, 0]).all()
 
 
+def test_a_limb_between_a_seen_and_a_hidden_joint_is_half_seen() -> None:
+    hidden = torch.zeros(1, *SIZE, dtype=torch.bool)
+    hidden[:, 40:] = True  # from the middle of the thighs down
+    left_knee, thigh, shank = 13, 17 + LIMBS.index((13, 11)), 17 + LIMBS.index((15, 13))
+    drawn = parts.fields(STANDING[None], SIZE, (32, 16))
+    seen = parts.hide(drawn, hidden)
+    assert torch.equal(seen[:, :, :20], drawn[:, :, :20])
+    assert not seen[:, :, 20:].any()
+    assert parts.visible_by_threshold(seen, 0.4)[0, [thigh, shank]].tolist() == [True, False]
+    assert seen[0, thigh].amax() > 0.9
+    joints = parts.seen_joints(STANDING[None], hidden)
+    assert joints[0, :, 2].tolist() == [1.0] * left_knee + [0.0] * 4
+    assert not parts.fields(joints, SIZE, (32, 16))[0, thigh].any()  # why maps are not drawn from what is seen
+
+
 def test_a_limb_with_both_ends_in_one_place_is_a_spot() -> None:
     person = STANDING.clone()
     person[9] = person[7]
@@ -216,6 +231,8 @@ def test_everything_stays_on_the_device_of_its_argument() -> None:
     probabilities = parts.with_background(parts.hide(maps, hidden))
     seen = parts.visible_parts(parts.part_labels(probabilities), 8)
     assert (seen.device.type, seen.shape) == ("meta", (2, 8))
+    joints = parts.seen_joints(people, hidden)
+    assert (joints.device.type, joints.shape) == ("meta", (2, 17, 3))
 
 
 def test_joints_as_far_away_as_a_file_may_put_them_give_no_nan() -> None:

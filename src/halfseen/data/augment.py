@@ -54,7 +54,7 @@ class Augment:
 
     `fill`: what erased pixels show. `swap_sides`: whether a flip exchanges left and right joints, fields and labels
     (False only to repeat TSD's released code). `flipped_labels[l]` is what part label l becomes in a mirror, background
-    included; leave it empty for labels without sides.
+    included; empty for labels without sides. None: part labels and flips don't go together.
     """
 
     height: int = 256
@@ -66,7 +66,7 @@ class Augment:
     fill: Literal["mean", "noise"] = "mean"
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     swap_sides: bool = True
-    flipped_labels: tuple[int, ...] = ()
+    flipped_labels: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if min(self.height, self.width) < 1 or not 0 <= self.pad < min(self.height, self.width):

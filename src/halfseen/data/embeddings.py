@@ -69,6 +69,8 @@ def load_encoded(path: Path, *, camid: int) -> Encoded:
 
 def save_encoded(path: Path, encoded: Encoded) -> None:
     """Write `encoded` as safetensors, wholly or not at all."""
+    if path.suffix.lower() != ".safetensors":
+        raise InputError(f"{shown(path)} does not end in .safetensors, which is what embeddings are written as")
     arrays = {
         "vectors": encoded.embedding.vectors,
         "visibility": encoded.embedding.visibility,
@@ -91,6 +93,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     if reader is None:
         raise InputError(f"{shown(path)} ends in {path.suffix!r}; embeddings are read from .safetensors and .npz")
     try:
+        path.open("rb").close()  # safetensors says "no such file" of forbidden ones, and "no such device" of folders
         arrays = reader(path)
     except FileNotFoundError as error:
         raise InputError(f"{shown(path)} does not exist; check the path") from error

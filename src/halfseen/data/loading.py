@@ -16,7 +16,7 @@ from halfseen.data.augment import TEST, Augment, draw
 from halfseen.data.sampling import IdentityBatches
 from halfseen.data.transforms import View, apply
 from halfseen.data.variants import read_sample
-from halfseen.types import Batch, Cues, InputError, Occluder, Sample
+from halfseen.types import Batch, Cues, InputError, KeepTop, Occluder, Sample
 
 
 class Item(NamedTuple):
@@ -33,8 +33,7 @@ class CueSources:
     """Where the cues of N samples come from.
 
     `keypoints` [N,17,3], in the pixels of the stored pictures. `fields` and `parts` read those of one sample, [36,h,w]
-    and [h,w], spread over the picture as its edits leave it; with worker processes they must be functions that pickle
-    can name.
+    and [h,w], spread over the stored picture; with worker processes they must be functions that pickle can name.
     """
 
     keypoints: Tensor | None = None
@@ -87,8 +86,8 @@ class Pictures(Dataset[Item]):
         view = View(
             picture.image,
             None if cues.keypoints is None else cues.keypoints[number % len(self)],
-            None if cues.fields is None else cues.fields(sample),
-            None if cues.parts is None else cues.parts(sample),
+            None if cues.fields is None else _cut(cues.fields(sample), sample),
+            None if cues.parts is None else _cut(cues.parts(sample), sample),
             picture.hidden,
         )
         view = apply(view, draw(self.augment, self.seed, self.epoch, number), self.augment)
@@ -210,6 +209,14 @@ class _Fetch(Dataset[Batch | InputError]):
             return self.source.batch(numbers)
         except InputError as error:
             return error
+
+
+def _cut(grid: Tensor, sample: Sample) -> Tensor:
+    """What the edits of `sample` leave of a `grid` [...,h,w] spread over the stored picture."""
+    for edit in sample.edits:
+        if isinstance(edit, KeepTop):
+            grid = grid[..., : max(1, grid.shape[-2] // edit.parts), :]
+    return grid
 
 
 def _stack(tensors: Sequence[Tensor | None]) -> Tensor | None:

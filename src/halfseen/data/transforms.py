@@ -2,9 +2,9 @@
 
 Bytes go in, bytes come out; `normalise` belongs to the device side.
 
-Positions follow pixel centres: (0, 0) is the middle of the upper left pixel. A keypoint scores 0 once it lies outside
-the picture (cropped away, or in the padding) or on a hidden pixel; its coordinates stay, because a limb between a
-seen and an unseen joint still shows where to look.
+Positions follow pixel centres: (0, 0) is the middle of the upper left pixel. Keypoints move and keep their scores, also
+behind an occluder and beyond the border, because a limb between a seen and an unseen joint is half seen. What cannot
+be seen says `hidden`: maps are drawn first and lose what it covers (`ops.parts.hide`); `seen_joints` gives scores.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from halfseen.types import InputError
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 MEAN_COLOUR = bytes(round(255 * m) for m in IMAGENET_MEAN)
 
-# Normal noise of the network's input (mean and deviation a half), as bytes: the quantiles of 256 equal chances.
+# Normal noise of the network's input (mean and deviation a half), as bytes: the quantiles of 256 equal chances. Bytes
+# end at ±1 of the input's scale, where a third of TransReID's float noise lies beyond.
 NOISE = bytes(round(min(max(127.5 + 127.5 * NormalDist().inv_cdf((i + 0.5) / 256), 0), 255)) for i in range(256))
 
 FIELD_STEP = 8  # fields come out on a grid of one cell per 8 x 8 pixels, whatever grid they came in on
@@ -39,7 +40,7 @@ class View(NamedTuple):
     """One picture and what is known of it, before `apply` or after.
 
     `image` uint8 [3,H,W]; `keypoints` float32 [17,3] in its pixels; `fields` float32 [36,h,w] and `parts` integer
-    [h,w], grids of any size spread over the whole picture; `hidden` bool [H,W], pixels that an occluder covers.
+    [h,w], grids of any size spread over the whole picture; `hidden` bool [H,W], pixels that show nothing of the person.
     """
 
     image: Tensor
@@ -53,7 +54,7 @@ def apply(view: View, draw: Draw, augment: Augment) -> View:
     """`view` as `draw` says: everything moved alike, parts and fields emptied where the image is hidden.
 
     `image` and `hidden` come out [3,H,W] and [H,W] of `augment`'s size, parts too, fields on H/8 x W/8 cells.
-    `hidden` is None only if nothing was hidden and `augment` never erases.
+    `hidden` is None only if nothing was hidden and `augment` neither pads nor erases.
     """
     image = _move_image(view.image, draw, augment)
     hidden = _move_hidden(view.hidden, draw, augment)
@@ -62,7 +63,7 @@ def apply(view: View, draw: Draw, augment: Augment) -> View:
     size = view.image.shape[1:]
     return View(
         torch.from_numpy(image).permute(2, 0, 1),
-        None if view.keypoints is None else _move_keypoints(view.keypoints, size, hidden, draw, augment),
+        None if view.keypoints is None else _move_keypoints(view.keypoints, size, draw, augment),
         None if view.fields is None else _move_fields(view.fields, hidden, draw, augment),
         None if view.parts is None else _move_parts(view.parts, hidden, draw, augment),
         None if hidden is None else torch.from_numpy(hidden),
@@ -108,18 +109,17 @@ def _filling(box: Box, noise: int, fill: str) -> Bytes:
 
 
 def _move_hidden(hidden: Tensor | None, draw: Draw, augment: Augment) -> Mask | None:
-    if hidden is None and not augment.erase:
+    if hidden is None and not (augment.erase or augment.pad):
         return None
-    blank = np.zeros((augment.height, augment.width), np.bool_)
-    moved = blank if hidden is None else _nearest(hidden.numpy(), draw, augment)
+    moved = np.ones((augment.height, augment.width), np.bool_)  # the padding
+    (rows, _), (columns, _) = _overlap(augment.height, draw.dy), _overlap(augment.width, draw.dx)
+    moved[rows, columns] = False if hidden is None else _nearest(hidden.numpy(), draw, augment)[rows, columns]
     if draw.erase is not None:
         moved[_inside(draw.erase)] = True
     return moved
 
 
-def _move_keypoints(
-    keypoints: Tensor, size: tuple[int, ...], hidden: Mask | None, draw: Draw, augment: Augment
-) -> Tensor:
+def _move_keypoints(keypoints: Tensor, size: tuple[int, ...], draw: Draw, augment: Augment) -> Tensor:
     """`keypoints` [17,3] of a picture of `size` (height, width), as they lie in the result."""
     moved: NDArray[np.float32] = keypoints.numpy().copy()
     if draw.flip and augment.swap_sides:
@@ -127,18 +127,17 @@ def _move_keypoints(
     x = (moved[:, 0] + 0.5) * (augment.width / size[1])  # pixels from the edge, where scaling and mirroring are plain
     y = (moved[:, 1] + 0.5) * (augment.height / size[0]) - draw.dy
     x = (augment.width - x if draw.flip else x) - draw.dx
-    (rows, _), (columns, _) = _overlap(augment.height, draw.dy), _overlap(augment.width, draw.dx)
-    seen = (x >= columns.start) & (x < columns.stop) & (y >= rows.start) & (y < rows.stop)
-    if hidden is not None:
-        seen[seen] = ~hidden[y[seen].astype(np.intp), x[seen].astype(np.intp)]
     moved[:, 0], moved[:, 1] = x - 0.5, y - 0.5
-    moved[~seen, 2] = 0
     return torch.from_numpy(moved)
 
 
 def _move_parts(parts: Tensor, hidden: Mask | None, draw: Draw, augment: Augment) -> Tensor:
     moved = _nearest(parts.numpy(), draw, augment)
     names = augment.flipped_labels
+    if draw.flip and augment.swap_sides and names is None:
+        raise InputError(
+            "a flip of part labels needs flipped_labels: what each label becomes in a mirror, () if none has a side"
+        )
     if draw.flip and augment.swap_sides and names:
         if moved.max() >= len(names):
             raise InputError(

@@ -66,7 +66,7 @@ def partial(splits: Splits, seed: int = 0) -> Splits:
     made, notes = [], []
     for split in SPLITS:
         samples: tuple[Sample, ...] = getattr(splits, split)
-        order = _shuffled(samples, seed)
+        order = _shuffled(samples, str(seed))
         quarter, half = len(order) // 4, len(order) // 2
         parts = dict.fromkeys(order[:quarter], 2) | dict.fromkeys(order[quarter:half], 3)
         made.append(tuple(_cut(s, parts[i]) if i in parts else s for i, s in enumerate(samples)))
@@ -93,7 +93,7 @@ def occluded(
     made, notes = [], []
     for split in SPLITS:
         samples: tuple[Sample, ...] = getattr(splits, split)
-        chosen = set(_shuffled(samples, seed)[: round(share.get(split, 0) * len(samples))])
+        chosen = set(_shuffled(samples, f"occluded/{seed}/")[: round(share.get(split, 0) * len(samples))])
         made.append(
             tuple(
                 _occlude(s, f"{seed}/{split}", kinds, sources) if i in chosen else _untouched(s, holistic)
@@ -117,8 +117,12 @@ def bank(splits: Splits) -> tuple[Sample, ...]:
     return tuple(sorted(splits.train or splits.gallery, key=lambda sample: sample.name))
 
 
-def _shuffled(samples: Sequence[Sample], seed: int) -> list[int]:
-    return sorted(range(len(samples)), key=lambda i: _digest(f"{seed}{samples[i].name}"))
+def _shuffled(samples: Sequence[Sample], key: str) -> list[int]:
+    return sorted(range(len(samples)), key=lambda i: _digest(f"{key}{samples[i].name}"))
+
+
+def _number(text: str) -> int:
+    return int.from_bytes(_digest(text)[:7])  # 7 bytes: fits every integer type
 
 
 def _digest(text: str) -> bytes:
@@ -135,10 +139,11 @@ def _untouched(sample: Sample, holistic: bool) -> Sample:
 
 
 def _occlude(sample: Sample, key: str, kinds: Sequence[Occluder], bank: Sequence[Sample]) -> Sample:
-    seed = int.from_bytes(_digest(f"{key}/{sample.name}")[:7])  # 7 bytes: fits every integer type
-    dice = Random(seed)
+    dice = Random(_number(f"{key}/{sample.name}"))
     kind = kinds[int(dice.random() * len(kinds))]
-    edit = Paste(kind, _other_person(sample.pid, bank, dice).path, seed)
+    source = _other_person(sample.pid, bank, dice)
+    pixels = _number(f"{key}/pixels/{sample.name}")  # a seed of its own, or the pixels would repeat the throws above
+    edit = Paste(kind, source.path, pixels)
     label = Occlusion.NTP if kind is Occluder.PEDESTRIAN else Occlusion.NPO
     return replace(sample, edits=(*sample.edits, edit), occlusion=label)
 

@@ -1,9 +1,11 @@
 """Distances between two embeddings, streamed over the queries: small means alike.
 
-Memory: one block [rows, G] of distances at a time, plus a few tiles (see `kernel`).
-Numerics: `float32` rounds each squared distance by about 1e-6 of ‖q‖² + ‖g‖² (a distance near zero may therefore
-read up to 2e-3). `bfloat16` rounds both factors and the product: of unit vectors |Δcos| ≤ 3·2⁻⁸ + 2⁻¹⁵ < 0.0119,
-hence |Δd| < 0.0119 for cosine and |Δd²| < 0.0238 for unit-euclid; sums and roots are still taken in float32.
+Memory: one block [rows, G] of distances at a time, as much for its query vectors, and a few tiles (see `kernel`).
+Numerics: `float32` rounds each squared distance by about 1e-6 of ‖q‖² + ‖g‖² up to a thousand dimensions, and more
+beyond (a distance near zero may therefore read up to 2e-3, at 4,096 dimensions 3e-3). `bfloat16` rounds both factors
+and the product: of unit vectors |Δcos| ≤ (1 + 1/257)³ − 1 < 0.0119, hence |Δd| < 0.0119 for cosine and |Δd²| < 0.0238
+for unit-euclid, as long as products are summed in float32. On CUDA that is torch's to decide: TF32
+(`torch.set_float32_matmul_precision`) loosens the first bound, `allow_bf16_reduced_precision_reduction` the second.
 """
 
 from __future__ import annotations
@@ -16,7 +18,6 @@ import torch
 from torch import Tensor
 
 from halfseen.ops.kernel import (
-    SMALLEST_NORM,
     Fill,
     Metric,
     Precision,
@@ -25,6 +26,7 @@ from halfseen.ops.kernel import (
     mean_of_pairs,
     mean_of_parts,
     side_of,
+    unit,
 )
 from halfseen.types import Embedding, InputError, Ranking
 
@@ -109,7 +111,8 @@ class CoarseToFine:
 
     The coarse distance is the sum of cosine distances. The n nearest by it (`cut='first'`: by the first part alone) get
     Σ c_i·d_i on top, where d_i is `cosine` or `unit-euclid` and c_i = sqrt(c_q·c_g), c_q, c_g or 1/parts; c is the
-    part's visibility. All others stay behind them in coarse order: a constant above every possible value is added.
+    part's visibility. All others stay behind them in coarse order: a constant above every possible value is added,
+    which leaves coarse distances closer than about 1e-6 tied. Pirt's own setting is coarse=2 (stripes and patches).
     """
 
     n: int = 100
@@ -139,6 +142,7 @@ class CoarseToFine:
         cut = coarse if self.cut == "sum" else self._sum_of_cosines(query, gallery, 1)
         n = min(self.n, len(gallery))
 
+        @torch.no_grad()
         def fill(rows: slice, out: Tensor) -> None:
             cut(rows, out)
             near = nearest(out, n).indices
@@ -161,36 +165,31 @@ class CoarseToFine:
         return fill
 
     def _fine(self, query: Embedding, gallery: Embedding, near: Tensor) -> Tensor:
-        """Weighted fine distance of each query to its `near` [q,n] gallery rows, a few queries at a time."""
+        """Weighted fine distance of each query to its `near` [q,n] gallery rows, some pairs at a time."""
         fine = slice(self.coarse, None)
-        out = near.new_empty(near.shape, dtype=torch.float32)
-        for rows in row_slices(len(near), None, near.shape[1] * gallery.vectors[0, fine].numel()):
-            g = near[rows]
-            out[rows] = self._fine_rows(
-                query.vectors[rows, fine],
-                query.visibility[rows, fine],
-                gallery.vectors[g, fine],
-                gallery.visibility[g, fine],
-            )
-        return out
+        row = torch.arange(len(near), device=near.device).repeat_interleave(near.shape[1])
+        column, out = near.flatten(), query.vectors.new_empty(near.numel())
+        for some in row_slices(len(row), None, query.vectors[0, fine].numel()):
+            q, g = row[some], column[some]
+            cosine = unit(query.vectors[q, fine]).mul_(unit(gallery.vectors[g, fine])).sum(2)
+            distance = (1 - cosine).clamp_(0, 2)
+            if self.metric == "unit-euclid":
+                distance = distance.mul_(2).sqrt_()
+            weight = self._weight(query.visibility[q, fine], gallery.visibility[g, fine])
+            out[some] = distance.mul_(weight).sum(1)
+        return out.view_as(near)
 
-    def _fine_rows(self, query: Tensor, c_query: Tensor, gallery: Tensor, c_gallery: Tensor) -> Tensor:
-        """`query` [q,F,D], `gallery` [q,n,F,D] and their confidences → [q,n]."""
-        cosine: Tensor = torch.einsum("qfd,qnfd->qnf", query, gallery)
-        cosine = cosine * _inverse_norm(query)[:, None] * _inverse_norm(gallery)
-        distance = (1 - cosine).clamp_(0, 2)
-        if self.metric == "unit-euclid":
-            distance = distance.mul_(2).sqrt_()
+    def _weight(self, query: Tensor, gallery: Tensor) -> Tensor:
+        """The weight of each fine part from both images' confidences [n,F]."""
         match self.confidence:
             case "both":
-                weight = (c_query[:, None] * c_gallery).sqrt()
+                return (query * gallery).sqrt()
             case "query":
-                weight = c_query[:, None]
+                return query
             case "gallery":
-                weight = c_gallery
+                return gallery
             case _:
-                weight = torch.full_like(c_gallery, 1 / c_gallery.shape[2])
-        return (distance * weight).sum(2)
+                return torch.full_like(query, 1 / query.shape[1])
 
 
 Distance: TypeAlias = Single | VisibleParts | CoarseToFine
@@ -199,7 +198,7 @@ Distance: TypeAlias = Single | VisibleParts | CoarseToFine
 def blocks(distance: Distance, query: Embedding, gallery: Embedding, *, rows: int | None = None) -> Iterator[Block]:
     """(first query row, distances [rows, G]) for all queries in turn; `rows` defaults to BLOCK_BYTES' worth."""
     fill = distance.between(query, gallery)
-    for some in row_slices(len(query), rows, len(gallery)):
+    for some in row_slices(len(query), rows, max(len(gallery), query.vectors[0].numel())):
         block = query.vectors.new_empty(some.stop - some.start, len(gallery))
         fill(some, block)
         yield some.start, block
@@ -209,7 +208,7 @@ def distances(distance: Distance, query: Embedding, gallery: Embedding) -> Tenso
     """The whole matrix [Q,G]; for scores and rankings prefer `blocks` and `top_k`, which never hold it."""
     fill = distance.between(query, gallery)
     out = query.vectors.new_empty(len(query), len(gallery))
-    for some in row_slices(len(query), None, len(gallery)):
+    for some in row_slices(len(query), None, max(len(gallery), query.vectors[0].numel())):
         fill(some, out[some])
     return out
 
@@ -259,8 +258,3 @@ def check_pair(query: Embedding, gallery: Embedding) -> None:
             f"the query has {p} parts of {d} dimensions and the gallery {pg} of {dg}; "
             f"encode both with the same model and settings"
         )
-
-
-def _inverse_norm(vectors: Tensor) -> Tensor:
-    norm: Tensor = torch.linalg.vector_norm(vectors, dim=-1)
-    return norm.clamp_(min=SMALLEST_NORM).reciprocal_()

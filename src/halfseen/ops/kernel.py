@@ -54,7 +54,7 @@ class Side(NamedTuple):
 
 def side_of(vectors: Tensor, weight: Tensor, metric: Metric) -> Side:
     """`vectors` [N,P,D] and the factor `weight` [N,P] they bring to each part's weight."""
-    vectors, root = vectors.detach(), metric != "cosine"
+    vectors, weight, root = vectors.detach(), weight.detach(), metric != "cosine"
     norm: Tensor = torch.linalg.vector_norm(vectors, dim=2)
     if metric == "euclid":
         return Side(vectors, torch.ones_like(norm), norm.square_(), weight, root)
@@ -110,3 +110,9 @@ def mean_of_pairs(query: Side, gallery: Side, empty: float = torch.inf) -> Tenso
     weight = query.weight * gallery.weight
     total = weight.sum(1)
     return (distance * weight).sum(1).div_(total).masked_fill_(total == 0, empty)
+
+
+def unit(vectors: Tensor) -> Tensor:
+    """`vectors` [...,D] scaled to length 1, shorter ones than SMALLEST_NORM to nearly 0."""
+    norm: Tensor = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
+    return vectors / norm.clamp_(min=SMALLEST_NORM)

@@ -25,8 +25,9 @@ def pairwise_euclid(a: Tensor, b: Tensor) -> Tensor:
 def batch_hard(distances: Tensor, pids: Tensor, margin: float | None) -> Tensor:
     """Triplet loss on `distances` [N,N] of images of `pids` [N]: each against its furthest friend and nearest stranger.
 
-    `margin` None is the soft form log(1 + exp(.)). An infinite distance marks a pair that is not looked at. Images
-    left without friend or stranger drop out of the mean; 0 if that leaves none.
+    `margin` None is the soft form log(1 + exp(.)), which papers also write as margin 0; a number is the hinge. An
+    infinite distance marks a pair that is not looked at. Images left without friend or stranger drop out of the mean;
+    0 if that leaves none.
     """
     same = pids[:, None] == pids
     itself = torch.eye(len(pids), dtype=torch.bool, device=pids.device)

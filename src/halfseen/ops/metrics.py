@@ -73,7 +73,7 @@ def score_queries(
     found: dict[str, list[QueryScores]] = {p.name: [] for p in protocols}
     row = 0
     for start, block in _blocks(distances):
-        _check_block(block, start, row, len(query), len(gallery))
+        _check_block(block, start, row, query, gallery)
         row = start + len(block)
         facts = query[start:row]
         distance = block if kin.counted is None else block[:, kin.counted]
@@ -111,7 +111,8 @@ def _blocks(distances: Tensor | Iterable[Block]) -> Iterable[Block]:
     return [(0, distances)] if isinstance(distances, Tensor) else distances
 
 
-def _check_block(block: Tensor, start: int, expected: int, queries: int, columns: int) -> None:
+def _check_block(block: Tensor, start: int, expected: int, query: Facts, gallery: Facts) -> None:
+    queries, columns, device = len(query), len(gallery), query.pids.device
     if block.ndim != 2 or block.shape[1] != columns or start != expected or start + len(block) > queries:
         raise InputError(
             f"distances of shape {tuple(block.shape)} from query row {start} do not fit "
@@ -119,6 +120,8 @@ def _check_block(block: Tensor, start: int, expected: int, queries: int, columns
         )
     if not block.is_floating_point():
         raise InputError(f"distances are {block.dtype}; convert them to float32")
+    if block.device != device:
+        raise InputError(f"the distances are on {block.device} and the facts on {device}; move them to one device")
     if block.numel() and bool(block.amin().isnan()):
         row, column = block.isnan().nonzero()[0].tolist()
         raise InputError(

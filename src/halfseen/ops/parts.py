@@ -219,6 +219,15 @@ def hide(maps: Tensor, hidden: Tensor) -> Tensor:
     return maps * F.adaptive_avg_pool2d(visible, (maps.shape[2], maps.shape[3]))
 
 
+def seen_joints(keypoints: Tensor, hidden: Tensor) -> Tensor:
+    """`keypoints` [B,17,3] with score 0 for joints outside the picture or on a `hidden` [B,H,W] pixel."""
+    (H, W), (x, y) = hidden.shape[1:], keypoints[..., :2].round().long().unbind(-1)
+    inside = (x >= 0) & (x < W) & (y >= 0) & (y < H)
+    at = y.clamp(0, H - 1) * W + x.clamp(0, W - 1)
+    seen = inside & ~hidden.flatten(1).gather(1, at)
+    return torch.cat([keypoints[..., :2], keypoints[..., 2:] * seen[..., None]], dim=-1)
+
+
 def stripes(count: int, grid: tuple[int, int]) -> Tensor:
     """`count` horizontal bands → [count,h,w] of 0 and 1; they share a row where the height is not divisible (PCB)."""
     return patches(count, 1, grid)

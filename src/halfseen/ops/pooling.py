@@ -14,10 +14,11 @@ def pool(features: Tensor, maps: Tensor, norm: Literal["mask", "grid", "max"] = 
     """`features` [B,D,h,w] under `maps` [B,K,h,w] (or [1,K,h,w], the same for all) → [B,K,D].
 
     `mask`: weighted mean. `grid`: sum over the number of cells, as average pooling of map × features.
-    `max`: the greatest map × feature over the cells.
+    `max`: the greatest map × feature over the cells, thus at least 0 where the map leaves a cell out.
     """
     if norm == "max":
-        return (maps[:, :, None] * features[:, None]).amax((3, 4))
+        # map by map: all at once would hold [B,K,D,h,w]
+        return torch.stack([(features * maps[:, k, None]).amax((2, 3)) for k in range(maps.shape[1])], dim=1)
     sums = torch.einsum("bdhw,bkhw->bkd", features, maps)
     if norm == "grid":
         return sums / (features.shape[2] * features.shape[3])

@@ -7,7 +7,7 @@ never by definition, only in rounding, and ties are resolved (lower row first).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -48,11 +48,21 @@ class Sparse(NamedTuple):
     values: Tensor
 
 
-def rerank(settings: KReciprocal, query: Embedding, gallery: Embedding, *, rows: int | None = None) -> Iterator[Block]:
-    """(first query row, re-ranked distances [rows, G]), for all queries in turn."""
+def rerank(
+    settings: KReciprocal,
+    query: Embedding,
+    gallery: Embedding,
+    *,
+    rows: int | None = None,
+    watch: Callable[[int, int], None] | None = None,
+) -> Iterator[Block]:
+    """(first query row, re-ranked distances [rows, G]), for all queries in turn.
+
+    Most of the work comes before the first block: `watch` hears how many of the N images know their neighbours.
+    """
     check_pair(query, gallery)
     union = Embedding(torch.cat([query.vectors, gallery.vectors]), torch.cat([query.visibility, gallery.visibility]))
-    near, farthest = _neighbours(settings, union)
+    near, farthest = _neighbours(settings, union, watch or (lambda *_: None))
     weights = _neighbourhoods(settings, union, near[:, : settings.k1 + 1], farthest)
     if settings.k2 > 1:
         weights = _averaged(weights, near[:, : settings.k2])
@@ -66,7 +76,7 @@ def rerank(settings: KReciprocal, query: Embedding, gallery: Embedding, *, rows:
         yield some.start, block.add_(1 - shared / (2 - shared), alpha=1 - settings.weight)
 
 
-def _neighbours(settings: KReciprocal, union: Embedding) -> tuple[Tensor, Tensor]:
+def _neighbours(settings: KReciprocal, union: Embedding, watch: Callable[[int, int], None]) -> tuple[Tensor, Tensor]:
     """The nearest images of each [N,k], as many as k1 and k2 ask for, and its distance to the farthest [N]."""
     fill, count = settings.base.between(union, union), len(union)
     near = torch.empty(
@@ -80,6 +90,7 @@ def _neighbours(settings: KReciprocal, union: Embedding) -> tuple[Tensor, Tensor
         fill(rows, some)
         farthest[rows] = some.amax(1)
         near[rows] = nearest(some, near.shape[1]).indices
+        watch(rows.stop, count)
     if bool(farthest.isinf().any()):
         raise InputError(
             "re-ranking needs finite distances, and some images share no visible part; use on_empty='max+1'"

@@ -219,7 +219,9 @@ def _checked_header(place: str, cells: list[str]) -> list[str]:
     header = [cell.strip().lower() for cell in cells]
     missing = [column for column in NEEDED if column not in header]
     if missing or len(set(header)) < len(header):
-        problem = f"column {' and '.join(missing)} is missing" if missing else "two columns have the same name"
+        problem = (
+            f"there is no column {' and no column '.join(missing)}" if missing else "two columns have the same name"
+        )
         raise InputError(
             f"{place}: {problem}; found {shortened(map(repr, header), 9)}, needed are {', '.join(NEEDED)}, "
             f"optional camid, time, occlusion"
