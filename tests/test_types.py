@@ -81,9 +81,15 @@ def test_the_largest_value_is_allowed_and_its_squares_stay_finite() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.uint8, torch.complex64])
 def test_other_types_are_refused_by_name(dtype: torch.dtype) -> None:
-    with pytest.raises(InputError, match=f"vectors are {dtype}; convert them to float32"):
+    with pytest.raises(InputError, match=f"vectors of type {dtype}: convert to float32"):
         Embedding(torch.ones(2, 3, 4, dtype=dtype), torch.ones(2, 3))
-    with pytest.raises(InputError, match=f"visibility are {dtype}"):
+    if dtype == torch.bool:  # seen or not is a visibility
+        assert Embedding.of(torch.ones(2, 3, 4), torch.eye(2, 3, dtype=dtype)).visibility.tolist() == [
+            [1, 0, 0],
+            [0, 1, 0],
+        ]
+        return
+    with pytest.raises(InputError, match=f"visibility of type {dtype}"):
         Embedding.of(torch.ones(2, 3, 4), torch.ones(2, 3, dtype=dtype))
 
 

@@ -124,7 +124,7 @@ class Batch:
 class Embedding:
     """`vectors` float [N,P,D] and `visibility` float [N,P] in 0..1; a global descriptor is P = 1.
 
-    Any float type is taken and kept as float32, in which all distances are computed. What an invisible part holds is
+    Any float type (for visibility bool too) is taken and kept as float32. What an invisible part holds is
     never looked at: it may be anything, even NaN.
     """
 
@@ -134,8 +134,8 @@ class Embedding:
     def __post_init__(self) -> None:
         _check_shapes(self.vectors, self.visibility)
         for name, values in (("vectors", self.vectors), ("visibility", self.visibility)):
-            if not values.is_floating_point():
-                raise InputError(f"{name} are {values.dtype}; convert them to float32")
+            if not values.is_floating_point() and (name, values.dtype) != ("visibility", torch.bool):
+                raise InputError(f"{name} of type {values.dtype}: convert to float32")
             object.__setattr__(self, name, values.float())
         outside = ~((self.visibility >= 0) & (self.visibility <= 1))  # catches NaN too
         if outside.any():

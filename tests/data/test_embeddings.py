@@ -148,7 +148,7 @@ WRONG = [
     ({"visibility": np.ones((6, 2))}, "visibility (6, 2)"),
     ({"visibility": np.ones((5, 3))}, "visibility (5, 3)"),
     ({"visibility": np.full((6, 3), 2.0)}, "visibility of row 0, part 0 is 2"),
-    ({"visibility": np.ones((6, 3), bool)}, "visibility holds torch.bool numbers"),
+    ({"visibility": np.ones((6, 3), np.int64)}, "visibility holds torch.int64 numbers"),
     ({"pid": np.zeros(6)}, "pid holds torch.float64 numbers; convert them to integers"),
     ({"pid": np.zeros(6, bool)}, "pid holds torch.bool"),
     ({"pid": np.zeros(5, int)}, "pid has shape (5,) and vectors have 6 rows"),

@@ -131,7 +131,9 @@ def test_a_batch_stacks_its_items(samples: tuple[Sample, ...]) -> None:
 
 def test_cues_that_nobody_gave_are_none(samples: tuple[Sample, ...]) -> None:
     cues = Pictures(samples).batch([0, 1]).cues
-    assert (cues.keypoints, cues.fields, cues.parts, cues.hidden) == (None, None, None, None)
+    assert (cues.keypoints, cues.fields, cues.parts) == (None, None, None)
+    assert cues.hidden is not None
+    assert not cues.hidden.any()
 
 
 def test_hidden_pictures_beside_unhidden_ones(samples: tuple[Sample, ...]) -> None:

@@ -133,7 +133,8 @@ BAD = {
     "UTF-16": (GOOD.encode("utf-16"), "line 1: there is no column path and no column pid and no column split; found '"),
     "no header": (
         "a,1,train\n",
-        "line 1: there is no column path and no column pid and no column split; found 'a', '1', 'train', needed are path",
+        "line 1: there is no column path and no column pid and no column split; "
+        "found 'a', '1', 'train', needed are path",
     ),
     "no split": (
         "path,pid,camid\na,1,1\n",

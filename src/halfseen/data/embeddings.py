@@ -141,6 +141,6 @@ def _check_occlusion(path: Path, occlusion: Tensor | None) -> None:
 
 def _floats(path: Path, arrays: Mapping[str, Tensor], key: str) -> Tensor:
     values = arrays[key]
-    if not values.dtype.is_floating_point:
+    if not values.dtype.is_floating_point and (key, values.dtype) != ("visibility", torch.bool):
         raise InputError(f"{shown(path)}: {key} holds {values.dtype} numbers; convert them to float32 or float16")
     return values

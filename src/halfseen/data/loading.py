@@ -136,18 +136,14 @@ def labels_of(samples: Sequence[Sample]) -> dict[int, int]:
 
 
 def collate(items: Sequence[Item]) -> Batch:
-    """One batch of `items`; a cue is there if the items have it (unhidden pictures among hidden ones hide nothing)."""
+    """One batch of `items`; a cue is there if the items have it."""
     views = [item.view for item in items]
     pixels = torch.stack([view.image.permute(1, 2, 0) for view in views])  # as they lie in memory: ten times as fast
-    hidden = [view.hidden for view in views]
-    if any(mask is not None for mask in hidden):
-        nothing = torch.zeros(pixels.shape[1:3], dtype=torch.bool)
-        hidden = [nothing if mask is None else mask for mask in hidden]
     cues = Cues(
         keypoints=_stack([view.keypoints for view in views]),
         fields=_stack([view.fields for view in views]),
         parts=_stack([view.parts for view in views]),
-        hidden=_stack(hidden),
+        hidden=_stack([view.hidden for view in views]),
         occluder=torch.tensor([int(item.occluder) for item in items]),
     )
     pids, camids = (torch.tensor(column) for column in ([i.pid for i in items], [i.camid for i in items]))

@@ -54,7 +54,7 @@ def apply(view: View, draw: Draw, augment: Augment) -> View:
     """`view` as `draw` says: everything moved alike, parts and fields emptied where the image is hidden.
 
     `image` and `hidden` come out [3,H,W] and [H,W] of `augment`'s size, parts too, fields on H/8 x W/8 cells.
-    `hidden` is None only if nothing was hidden and `augment` neither pads nor erases.
+    `hidden` is always there.
     """
     image = _move_image(view.image, draw, augment)
     hidden = _move_hidden(view.hidden, draw, augment)
@@ -66,7 +66,7 @@ def apply(view: View, draw: Draw, augment: Augment) -> View:
         None if view.keypoints is None else _move_keypoints(view.keypoints, size, draw, augment),
         None if view.fields is None else _move_fields(view.fields, hidden, draw, augment),
         None if view.parts is None else _move_parts(view.parts, hidden, draw, augment),
-        None if hidden is None else torch.from_numpy(hidden),
+        torch.from_numpy(hidden),
     )
 
 
@@ -108,9 +108,7 @@ def _filling(box: Box, noise: int, fill: str) -> Bytes:
     return np.frombuffer(colours, np.uint8).reshape(-1, width, 3)
 
 
-def _move_hidden(hidden: Tensor | None, draw: Draw, augment: Augment) -> Mask | None:
-    if hidden is None and not (augment.erase or augment.pad):
-        return None
+def _move_hidden(hidden: Tensor | None, draw: Draw, augment: Augment) -> Mask:
     moved = np.ones((augment.height, augment.width), np.bool_)  # the padding
     (rows, _), (columns, _) = _overlap(augment.height, draw.dy), _overlap(augment.width, draw.dx)
     moved[rows, columns] = False if hidden is None else _nearest(hidden.numpy(), draw, augment)[rows, columns]
@@ -131,7 +129,7 @@ def _move_keypoints(keypoints: Tensor, size: tuple[int, ...], draw: Draw, augmen
     return torch.from_numpy(moved)
 
 
-def _move_parts(parts: Tensor, hidden: Mask | None, draw: Draw, augment: Augment) -> Tensor:
+def _move_parts(parts: Tensor, hidden: Mask, draw: Draw, augment: Augment) -> Tensor:
     moved = _nearest(parts.numpy(), draw, augment)
     names = augment.flipped_labels
     if draw.flip and augment.swap_sides and names is None:
@@ -145,21 +143,19 @@ def _move_parts(parts: Tensor, hidden: Mask | None, draw: Draw, augment: Augment
                 f"give it one entry per label, background included"
             )
         moved = np.array(names, moved.dtype)[moved]
-    if hidden is not None:
-        moved[hidden] = 0
+    moved[hidden] = 0
     return torch.from_numpy(moved)
 
 
-def _move_fields(fields: Tensor, hidden: Mask | None, draw: Draw, augment: Augment) -> Tensor:
+def _move_fields(fields: Tensor, hidden: Mask, draw: Draw, augment: Augment) -> Tensor:
     height, width = max(1, augment.height // FIELD_STEP), max(1, augment.width // FIELD_STEP)
     rows = _sampling(_middles(height, draw.dy / augment.height), fields.shape[1])
     columns = _sampling(_middles(width, draw.dx / augment.width, draw.flip), fields.shape[2])
     moved = np.asarray(rows @ fields.float().numpy() @ columns.T)
     if draw.flip and augment.swap_sides:
         moved = moved[list(FLIPPED_FIELDS)]
-    if hidden is not None:
-        pixels = np.ix_(_cells(_middles(height), augment.height), _cells(_middles(width), augment.width))
-        moved[:, hidden[pixels]] = 0
+    pixels = np.ix_(_cells(_middles(height), augment.height), _cells(_middles(width), augment.width))
+    moved[:, hidden[pixels]] = 0
     return torch.from_numpy(moved)
 
 

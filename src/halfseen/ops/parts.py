@@ -221,7 +221,7 @@ def hide(maps: Tensor, hidden: Tensor) -> Tensor:
 
 def seen_joints(keypoints: Tensor, hidden: Tensor) -> Tensor:
     """`keypoints` [B,17,3] with score 0 for joints outside the picture or on a `hidden` [B,H,W] pixel."""
-    (H, W), (x, y) = hidden.shape[1:], keypoints[..., :2].round().long().unbind(-1)
+    (H, W), (x, y) = hidden.shape[1:], (keypoints[..., :2] + 0.5).floor().long().unbind(-1)
     inside = (x >= 0) & (x < W) & (y >= 0) & (y < H)
     at = y.clamp(0, H - 1) * W + x.clamp(0, W - 1)
     seen = inside & ~hidden.flatten(1).gather(1, at)
