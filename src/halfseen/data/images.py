@@ -29,7 +29,6 @@ MAX_BYTES = 8 * MAX_PIXELS  # what an uncompressed picture of that size takes wi
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM")  # no EPS: reading it starts a program
 SUFFIXES = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
 
-_RGB = 3  # torchvision's number for "convert to RGB"
 _PILLOW_SPEAKS = threading.Lock()  # silencing warnings is global to the process: one thread at a time
 
 
@@ -48,7 +47,7 @@ def decode_image(data: bytes, where: str) -> Tensor:
         return _decode_with_pillow(data, where)
     _check_pixels(*size, where)
     try:
-        return decode(torch.frombuffer(bytearray(data), dtype=torch.uint8), _RGB, False)
+        return decode(torch.frombuffer(bytearray(data), dtype=torch.uint8))
     except RuntimeError as error:
         raise _damaged(where) from error
 
@@ -105,15 +104,15 @@ def _plain_jpeg_size(data: bytes) -> tuple[int, int] | None:
 
 
 @cache
-def _fast_jpeg_decoder() -> Callable[[Tensor, int, bool], Tensor] | None:
-    """Torchvision's decoder, twice as fast as Pillow; None where this torchvision was built without it.
+def _fast_jpeg_decoder() -> Callable[[Tensor], Tensor] | None:
+    """Torchvision's decoder to RGB, twice as fast as Pillow; None where this torchvision was built without it.
 
     The operator is called directly, because the Python function over it warns on every call since 0.29.
     """
-    import torchvision.io  # noqa: F401, PLC0415  (takes a second, and most commands read no JPEG)
+    from torchvision.io import ImageReadMode  # noqa: PLC0415  (takes a second, and most commands read no JPEG)
 
-    decoder: Callable[[Tensor, int, bool], Tensor] | None = getattr(torch.ops.image, "decode_jpeg", None)
-    return decoder
+    decoder = getattr(torch.ops.image, "decode_jpeg", None)
+    return None if decoder is None else lambda data: decoder(data, ImageReadMode.RGB.value, False)
 
 
 def _decode_with_pillow(data: bytes, where: str) -> Tensor:
