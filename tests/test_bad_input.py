@@ -13,7 +13,6 @@ from typing import Any, NoReturn
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -27,28 +26,6 @@ MARKET = {
     "query": "query/0001_c1_0.png",
     "gallery": "bounding_box_test/0001_c2_0.png",
 }
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-@pytest.fixture
-def refused(capsys: pytest.CaptureFixture[str]) -> Refused:
-    """`refused(*words)` runs them and returns the one sentence that says why it did not work."""
-
-    def call(*words: object) -> str:
-        assert cli.main([str(word) for word in words]) == 2
-        out, err = capsys.readouterr()
-        *notes, sentence = err.splitlines()
-        assert all(line.startswith(("note: ", "no cameras ")) for line in notes)
-        assert sentence.startswith("halfseen: ")
-        assert len(sentence) > 40
-        assert "Traceback" not in out + err
-        return sentence
-
-    return call
 
 
 def write(path: Path, rows: int, **changed: NDArray[Any] | None) -> Path:

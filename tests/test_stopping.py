@@ -24,23 +24,6 @@ from halfseen.types import InputError
 Refused = Callable[..., str]
 
 
-@pytest.fixture
-def refused(capsys: pytest.CaptureFixture[str]) -> Refused:
-    """`refused(*words)` runs them and returns the one sentence that says why it did not work."""
-
-    def call(*words: object) -> str:
-        assert cli.main([str(word) for word in words]) == 2
-        out, err = capsys.readouterr()
-        *notes, sentence = err.splitlines()
-        assert all(line.startswith(("note: ", "no cameras ")) for line in notes)
-        assert sentence.startswith("halfseen: ")
-        assert len(sentence) > 40
-        assert "Traceback" not in out + err
-        return sentence
-
-    return call
-
-
 def crowd(path: Path, rows: int) -> Path:
     """Pictures of one person: the more there are, the longer it takes to score them."""
     np.savez(path, vectors=np.random.default_rng(0).random((rows, 2)), pid=np.zeros(rows, int))
