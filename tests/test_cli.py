@@ -10,15 +10,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_type_hints
-from zlib import crc32
 
 import pytest
 import torch
-from PIL import Image
 
 from halfseen import __version__, cli
 from halfseen.data.embeddings import Encoded, save_encoded
-from halfseen.data.sets import read_set, set_names
 from halfseen.evaluate import DISTANCES, evaluate, reranked
 from halfseen.ops.distance import CoarseToFine
 from halfseen.ops.metrics import PROTOCOLS
@@ -26,28 +23,7 @@ from halfseen.types import Embedding, Facts, Scores
 
 Run = Callable[..., tuple[int, str, str]]
 
-MARKET = (
-    *(f"bounding_box_train/{pid:04d}_c{camid}_000.png" for pid in (11, 12) for camid in (1, 2)),
-    *(f"query/{pid:04d}_c1_000.png" for pid in (1, 2, 3)),
-    *(f"bounding_box_test/{pid:04d}_c{camid}_000.png" for pid in (0, 1, 2, 3) for camid in (2, 3)),
-    "bounding_box_test/-1_c1_000.png",
-)
-COLUMNS = ("protocol", "mAP", "mINP", "R1", "R3", "R5", "R10", "queries", "skipped")
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """`run(*words)` → exit code, standard output, standard error."""
-    torch.set_num_threads(1)
-
-    def call(*words: object) -> tuple[int, str, str]:
-        try:
-            code: Any = cli.main([str(word) for word in words])
-        except SystemExit as end:  # how the parser ends
-            code = end.code
-        return int(code or 0), *capsys.readouterr()
-
-    return call
+COLUMNS = ("protocol", "mAP", "mINP", "R1", "R3", "R5", "R10", "queries", "skipped", "pos.")
 
 
 def save(path: Path, rows: int, parts: int) -> Encoded:
@@ -75,16 +51,6 @@ def scored(sides: tuple[Encoded, Encoded], tmp_path: Path, run: Run) -> Run:
     )
 
 
-@pytest.fixture
-def market(tmp_path: Path) -> Path:
-    """A tiny Market-1501: pictures of a few pixels."""
-    for name in MARKET:
-        path = tmp_path / "sets" / "market" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.frombytes("RGB", (4, 8), crc32(name.encode()).to_bytes(4) * 24).save(path)
-    return tmp_path / "sets"
-
-
 def as_json(scores: dict[str, Scores]) -> dict[str, Any]:
     plain = {}
     for name, s in scores.items():
@@ -108,9 +74,10 @@ def test_evaluate_prints_json_as_fractions(scored: Run, sides: tuple[Encoded, En
 def test_evaluate_prints_a_table_in_per_cent(scored: Run, sides: tuple[Encoded, Encoded]) -> None:
     code, out, err = scored()
     assert (code, err) == (0, "")
-    title, header, *lines = map(str.strip, out.splitlines())
+    title, header, *lines = out.splitlines()
     assert title == "12 queries, 70 gallery images"
-    assert header.split() == [*COLUMNS, "positives", "a", "query"]
+    assert header.split() == list(COLUMNS)
+    assert all(line == line.strip() for line in out.splitlines())
     rows = {name: numbers for name, *numbers in map(str.split, lines)}
     scores = evaluate(*sides)
     assert list(rows) == list(scores)
@@ -154,6 +121,33 @@ def test_evaluate_takes_the_numbers_of_coarse_to_fine_and_reranking(
     assert got == as_json(evaluate(*sides, distance=again))
 
 
+@pytest.mark.parametrize(("parts", "usual"), [(1, "cosine"), (4, "parts")])
+def test_auto_is_the_usual_distance_and_what_is_taken_where_none_is_named(
+    parts: int, usual: str, tmp_path: Path, run: Run
+) -> None:
+    sides = save(tmp_path / "q.safetensors", 12, parts), save(tmp_path / "g.safetensors", 70, parts)
+    files = ("--query", tmp_path / "q.safetensors", "--gallery", tmp_path / "g.safetensors", "--json")
+    want = {"scores": as_json(evaluate(*sides, distance=DISTANCES[usual]))}
+    for options in ((), ("--distance", "auto"), ("--distance", usual)):
+        code, out, err = run("evaluate", *files, *options)
+        assert (code, json.loads(out), err) == (0, want, "")
+
+
+REFUSED = [
+    *(f"{option} {more}" for option in ("--k1 4", "--k2 2", "--weight 0.7") for more in ("", "--distance parts")),
+    *(f"{option} {more}" for option in ("--nearest 7", "--coarse 2") for more in ("", "--rerank", "--distance parts")),
+]
+
+
+@pytest.mark.parametrize("options", REFUSED)
+def test_options_without_the_option_they_belong_to_are_refused(options: str, scored: Run) -> None:
+    if options.startswith(("--nearest", "--coarse")):
+        said = "--nearest and --coarse belong to coarse-to-fine; add --distance coarse-to-fine"
+    else:
+        said = "--k1, --k2 and --weight belong to re-ranking; add --rerank, or leave them out"
+    assert scored(*options.split()) == (2, "", f"halfseen: {said}\n")
+
+
 def test_evaluate_takes_protocols_in_the_order_of_asking(scored: Run, sides: tuple[Encoded, Encoded]) -> None:
     words = [word for name in ("ntp", "all", "ntp") for word in ("--protocol", name)]
     scores = json.loads(scored("--json", *words)[1])["scores"]
@@ -175,75 +169,8 @@ def test_evaluate_says_when_no_cameras_are_named(sides: tuple[Encoded, Encoded],
 
 def test_every_distance_and_protocol_can_be_asked_for() -> None:
     hints = get_type_hints(cli.Evaluate)
-    assert set(re.findall(r"'([a-z-]+)'", str(hints["distance"]))) == set(DISTANCES)
+    assert set(re.findall(r"'([a-z-]+)'", str(hints["distance"]))) == {"auto", *DISTANCES}
     assert set(re.findall(r"'([a-z-]+)'", str(hints["protocol"]))) == set(PROTOCOLS)
-
-
-# --- data ---
-
-
-def test_data_list_names_every_set(run: Run) -> None:
-    code, out, err = run("data", "list")
-    assert (code, err) == (0, "")
-    assert [line.split()[0] for line in out.splitlines()[2 : 2 + len(set_names())]] == set_names()
-    assert re.search(r"^ *market1501 +Market-1501 +6 +751 / 12,936 +750 / 3,368 +750 / 15,913 *$", out, re.MULTILINE)
-    assert "\ndukemtmc: withdrawn by its authors; " in out
-    sets = json.loads(run("data", "list", "--json")[1])["sets"]
-    assert list(sets) == set_names()
-    counts = {"train": [751, 12_936], "query": [750, 3_368], "gallery": [750, 15_913]}
-    assert sets["market1501"] == {"title": "Market-1501", "cameras": 6, "expected": counts}
-
-
-def test_data_check_counts_and_finds_nothing(market: Path, run: Run) -> None:
-    code, out, err = run("data", "check", "market1501", "--root", market)
-    assert (code, err) == (0, "")
-    rows = [line.split() for line in out.splitlines()[2:5]]
-    assert rows == [["train", "2", "4", "2"], ["query", "3", "3", "1"], ["gallery", "3", "8", "2"]]
-    assert (out.count("note: "), out.splitlines()[-1]) == (3, "no faults")
-
-
-def test_data_check_reports_every_fault_and_ends_with_1(market: Path, run: Run) -> None:
-    query = market / "market" / "query"
-    (query / "0001_c1_000.png").write_bytes(b"")
-    (query / "0009_c1_000.png").write_bytes((query / "0002_c1_000.png").read_bytes())
-    (query / "nobody.png").write_bytes(b"no picture")
-    words = ("data", "check", "market1501", "--root", market)
-    code, out, err = run(*words)
-    assert (code, out.splitlines()[-1], err) == (1, "4 faults", "")
-    code, out, err = run(*words, "--json", "--workers", 1)
-    assert (code, err) == (1, "")
-    report = json.loads(out)
-    assert report["name"] == "market1501"
-    assert report["counts"]["query"] == {"ids": 4, "images": 4, "cameras": 1}
-    found = {(fault["kind"], fault["split"], fault["name"]) for fault in report["faults"]}
-    assert found == {
-        ("empty", "query", "query/0001_c1_000.png"),
-        ("duplicate", "query", "query/0009_c1_000.png"),
-        ("no positive", "query", "query/0009_c1_000.png"),
-        ("wrong name", "query", "query/nobody.png"),
-    }
-
-
-def test_the_root_may_come_from_the_environment(market: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HALFSEEN_DATA", raising=False)
-    err = run("data", "check", "market1501")[2]
-    assert err.startswith("halfseen: no folder is named for market1501; give --root FOLDER, or set ")
-    monkeypatch.setenv("HALFSEEN_DATA", str(market))
-    assert run("data", "check", "market1501")[0] == 0
-    assert run("data", "check", "market1501", "--root", market / "elsewhere")[0] == 2
-
-
-@pytest.mark.parametrize("variant", ["none", "partial", "occluded"])
-def test_data_export_writes_what_reads_back(variant: str, market: Path, tmp_path: Path, run: Run) -> None:
-    options = ("--variant", variant, "--train", 1, "--query", 0.5, "--seed", 3, "--workers", 1)
-    code, out, err = run("data", "export", "market1501", tmp_path / "out", "--root", market, *options)
-    assert code == 0
-    assert out == f"wrote 15 images; see {tmp_path / 'out' / 'manifest.csv'}\n"
-    assert all(line.startswith("note: ") for line in err.splitlines())
-    assert ("seed 3" in err) == (variant != "none")
-    again, before = read_set("manifest", tmp_path / "out"), read_set("market1501", market)
-    assert [s.pid for s in again.gallery] == [s.pid for s in before.gallery]
-    assert len(list((tmp_path / "out").glob("masks/**/*.png"))) == (4 + 2 if variant == "occluded" else 0)
 
 
 # --- words ---

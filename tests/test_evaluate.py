@@ -223,6 +223,27 @@ def test_a_label_that_no_positive_bears_is_left_out_unless_asked_for() -> None:
         evaluate(query, gallery, protocols=[MARKET, NTP])
 
 
+@pytest.mark.parametrize(
+    ("protocol", "counted", "labels"),
+    [(NPO, "2 (NPO)", (0, 1, 3)), (NTP, "1 (NTP)", (0, 2, 3)), (OCC, "1 (NTP) or 2 (NPO)", (0, 3, 3))],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_a_protocol_whose_labels_the_gallery_lacks_is_refused(
+    protocol: Protocol, counted: str, labels: tuple[int, ...]
+) -> None:
+    query, gallery = benchmark()
+    gallery = with_facts(gallery, occlusion=torch.tensor(labels).repeat(20))
+    for chosen in ([protocol], [MARKET, protocol]):
+        with pytest.raises(InputError) as caught:
+            evaluate(query, gallery, protocols=chosen)
+        assert str(caught.value) == (
+            f"protocol '{protocol.name}' counts gallery images of occlusion {counted}, and the gallery has none; "
+            f"add an `occlusion` array to its file, or choose another protocol"
+        )
+    assert protocol.name not in evaluate(query, gallery)
+    assert list(evaluate(query, gallery, protocols=[ALL])) == ["all"]
+
+
 def test_a_single_camera_needs_protocol_all() -> None:
     query, gallery = (with_facts(side, camids=torch.full_like(side.facts.pids, 4)) for side in benchmark())
     with pytest.raises(InputError, match=r"'market': .* choose protocol 'all' if there is only one camera"):

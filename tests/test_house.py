@@ -98,3 +98,11 @@ def test_every_verb_and_option_is_on_the_commands_page(command: str) -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_python_on_the_evaluation_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/evaluation.md").read_text(), re.DOTALL)
+    exec(compile(code, "docs/evaluation.md", "exec"), {})
+    mean, first = map(float, capsys.readouterr().out.split())
+    assert 0 < mean < 0.2
+    assert 0 <= first <= 1

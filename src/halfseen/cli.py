@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import tyro
-from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction
+from tyro.conf import FlagCreatePairsOff, UseAppendAction
 
 from halfseen import __version__, printing
-from halfseen.types import InputError, Splits
+from halfseen.data_verbs import CheckSet, ExportSet, ListSets
+from halfseen.types import InputError
 
 ProtocolName: TypeAlias = Literal["market", "all", "occ", "npo", "ntp"]
 DistanceName: TypeAlias = Literal[
-    "cosine", "euclid", "unit-euclid", "parts", "parts-sqrt", "parts-cosine", "coarse-to-fine"
+    "auto", "cosine", "euclid", "unit-euclid", "parts", "parts-sqrt", "parts-cosine", "coarse-to-fine"
 ]
 
 
@@ -35,8 +36,8 @@ class Evaluate:
     visibility [N,P], camid [N], occlusion [N]."""
     gallery: Path
     """Embeddings of the gallery, likewise."""
-    distance: DistanceName | None = None
-    """How two embeddings compare; left out: cosine, or parts (visible ones) where there are several."""
+    distance: DistanceName = "auto"
+    """How two embeddings compare; auto: cosine, or parts (visible ones) where there are several."""
     protocol: UseAppendAction[tuple[ProtocolName, ...]] = ()
     """May be repeated; left out: all that the files' cameras and occlusion labels allow."""
     rerank: bool = False
@@ -62,8 +63,9 @@ class Evaluate:
         from halfseen.ops.distance import CoarseToFine  # noqa: PLC0415
         from halfseen.ops.metrics import PROTOCOLS  # noqa: PLC0415
 
+        self._check_options()
         query, gallery = load_encoded(self.query, camid=0), load_encoded(self.gallery, camid=1)
-        distance = DISTANCES[self.distance] if self.distance else usual_distance(query.embedding)
+        distance = usual_distance(query.embedding) if self.distance == "auto" else DISTANCES[self.distance]
         distance = replace(distance, precision=self.precision)
         if isinstance(distance, CoarseToFine):
             distance = replace(distance, n=self.nearest, coarse=self.coarse)
@@ -78,6 +80,12 @@ class Evaluate:
         else:
             printing.print_scores(f"{len(query.facts):,} queries, {len(gallery.facts):,} gallery images", scores)
         return 0
+
+    def _check_options(self) -> None:
+        if not self.rerank and (self.k1, self.k2, self.weight) != (20, 6, 0.3):
+            raise InputError("--k1, --k2 and --weight belong to re-ranking; add --rerank, or leave them out")
+        if self.distance != "coarse-to-fine" and (self.nearest, self.coarse) != (100, 1):
+            raise InputError("--nearest and --coarse belong to coarse-to-fine; add --distance coarse-to-fine")
 
 
 @dataclass(frozen=True)
@@ -95,116 +103,6 @@ class Demo:
         from halfseen.demo import run_demo  # noqa: PLC0415
 
         run_demo(self.people, self.seed, self.out)
-        return 0
-
-
-@dataclass(frozen=True)
-class ListSets:
-    """List the data sets halfseen reads, with their published counts."""
-
-    json: bool = False
-    """Print JSON instead of a table."""
-
-    def run(self) -> int:
-        from halfseen.data.sets import SETS, set_names  # noqa: PLC0415
-
-        names = {name: SETS[name.partition(":")[0]] for name in set_names()}
-        counts = {n: dict(d.expected[n.partition(":")[2] or d.variants[0]]) for n, d in names.items()}
-        if self.json:
-            sets = {n: {"title": d.title, "cameras": d.cameras, "expected": counts[n]} for n, d in names.items()}
-            printing.print_line(json.dumps({"sets": sets}))
-            return 0
-        cells = [
-            [
-                n,
-                ", ".join(filter(None, (d.title, n.partition(":")[2]))),
-                str(d.cameras or "–"),
-                *(_people_and_images(counts[n].get(s)) for s in SPLITS),
-            ]
-            for n, d in names.items()
-        ]
-        printing.print_table("people / images", ("name", "title", "cameras", *SPLITS), cells, words=2)
-        for name, dataset in SETS.items():
-            if dataset.note:
-                printing.print_line(f"{name}: {dataset.note}")
-        return 0
-
-
-SPLITS = ("train", "query", "gallery")
-
-
-@dataclass(frozen=True)
-class CheckSet:
-    """Read every picture of a data set and report all that is wrong with it."""
-
-    name: Positional[str]
-    """One of `halfseen data list`, e.g. market1501 or partial-reid:occluded."""
-    root: Path | None = None
-    """The folder that holds the set, or one above it; left out: the environment variable HALFSEEN_DATA."""
-    workers: int | None = None
-    """Threads; left out: as many as the machine likes."""
-    json: bool = False
-    """Print JSON instead of tables."""
-
-    def run(self) -> int:
-        from halfseen.data.check import check  # noqa: PLC0415
-
-        splits = _read(self.name, self.root)
-        with printing.progress_bar("reading") as progress:
-            report = check(splits, workers=self.workers, progress=progress)
-        if self.json:
-            counts = {split: tally._asdict() for split, tally in report.counts.items()}
-            faults = [vars(fault) for fault in report.faults]
-            printing.print_line(
-                json.dumps({"name": report.name, "counts": counts, "faults": faults, "notes": report.notes})
-            )
-        else:
-            rows = [[split, *(f"{n:,}" for n in tally)] for split, tally in report.counts.items()]
-            printing.print_table(report.name, ("split", "people", "images", "cameras"), rows)
-            for line in (*(f"note: {note}" for note in report.notes), *map(str, report.faults)):
-                printing.print_line(line)
-            printing.print_line(f"{len(report.faults):,} faults" if report.faults else "no faults")
-        return 0 if report.ok else 1
-
-
-@dataclass(frozen=True)
-class ExportSet:
-    """Write a data set, or an occluded or partial variant of it, as plain files in Market-1501's layout."""
-
-    name: Positional[str]
-    """One of `halfseen data list`."""
-    out: Positional[Path]
-    """The folder to write: empty, new, or an earlier export of the same thing, which is carried on."""
-    root: Path | None = None
-    """The folder that holds the set, or one above it; left out: the environment variable HALFSEEN_DATA."""
-    variant: Literal["none", "partial", "occluded"] = "none"
-    """partial: Partial-Duke's rule; occluded: synthetic occluders over the shares below."""
-    train: float = 0.0
-    """occluded: share of the training pictures that get an occluder."""
-    query: float = 1.0
-    """occluded: share of the queries."""
-    gallery: float = 0.0
-    """occluded: share of the gallery."""
-    seed: int = 0
-    """The same seed makes the same variant everywhere."""
-    workers: int | None = None
-    """Threads; left out: as many as the machine likes."""
-
-    def run(self) -> int:
-        from halfseen.data.export import export  # noqa: PLC0415
-        from halfseen.data.variants import occluded, partial  # noqa: PLC0415
-
-        splits = _read(self.name, self.root)
-        if self.variant == "partial":
-            splits = partial(splits, self.seed)
-        elif self.variant == "occluded":
-            share = {"train": self.train, "query": self.query, "gallery": self.gallery}
-            splits = occluded(splits, self.seed, share=share)
-        for note in splits.notes:
-            printing.print_note(f"note: {note}")
-        with printing.progress_bar("writing") as progress:
-            manifest = export(splits, self.out, workers=self.workers, progress=progress)
-        printing.print_line(f"wrote {sum(len(getattr(splits, split)) for split in SPLITS):,} images; see {manifest}")
         return 0
 
 
@@ -238,7 +136,7 @@ def main(words: Sequence[str] | None = None) -> int:
         verb: Verb = tyro.extras.subcommand_cli_from_dict(
             verbs,
             prog=group,
-            description="Find people again when you only half see them.",
+            description="Find people again when you only half see them. --version prints the version.",
             args=rest or ["--help"],
             config=(FlagCreatePairsOff,),
         )
@@ -268,21 +166,6 @@ def _drop_output() -> None:
 def _fail(sentence: str) -> int:
     printing.print_note(f"halfseen: {' '.join(sentence.split())}")
     return 2
-
-
-def _read(name: str, root: Path | None) -> Splits:
-    from halfseen.data.sets import read_set  # noqa: PLC0415
-
-    place = root or os.environ.get("HALFSEEN_DATA")
-    if not place:
-        raise InputError(
-            f"no folder is named for {name}; give --root FOLDER, or set the environment variable HALFSEEN_DATA to one"
-        )
-    return read_set(name, place)
-
-
-def _people_and_images(counts: tuple[int, int] | None) -> str:
-    return "–" if counts is None else f"{counts[0]:,} / {counts[1]:,}"
 
 
 if __name__ == "__main__":

@@ -37,11 +37,13 @@ STANDING = torch.tensor(
     [[.50, .10], [.52, .085], [.48, .085], [.55, .10], [.45, .10], [.64, .22], [.36, .22], [.70, .36], [.30, .36],
      [.72, .49], [.28, .49], [.58, .50], [.42, .50], [.59, .71], [.41, .71], [.60, .91], [.40, .91]]
 )  # fmt: skip
-# limbs to draw: two joints, radius as a fraction of the width, garment
+NECK, PELVIS, CROWN, CHIN = 17, 18, 19, 20  # points that painting adds to the joints
+# limbs to draw, from the back to the front: two points, radius as a fraction of the width, garment
 LIMBS = (
-    (11, 13, .085, 2), (12, 14, .085, 2), (13, 15, .07, 3), (14, 16, .07, 3), (5, 11, .13, 1), (6, 12, .13, 1),
-    (5, 7, .065, 1), (6, 8, .065, 1), (7, 9, .05, 4), (8, 10, .05, 4),
-    (0, 0, .115, 5), (1, 2, .10, 0), (15, 15, .075, 6), (16, 16, .075, 6),
+    (11, 13, .085, 2), (12, 14, .085, 2), (13, 15, .07, 3), (14, 16, .07, 3), (15, 15, .075, 6), (16, 16, .075, 6),
+    (NECK, CHIN, .06, 5), (11, 12, .11, 2), (7, 9, .05, 4), (8, 10, .05, 4), (5, 7, .07, 1), (6, 8, .07, 1),
+    (5, 6, .09, 1), (5, 11, .10, 1), (6, 12, .10, 1), (NECK, PELVIS, .14, 1),
+    (CROWN, CROWN, .115, 0), (CHIN, CHIN, .09, 5),
 )  # fmt: skip
 GARMENTS = 7  # hair, top, thighs, shins, forearms, face, shoes
 WARDROBE = 6  # how many colours each garment comes in
@@ -101,16 +103,7 @@ def run_demo(people: int, seed: int, out: Path | None) -> None:
     with printing.progress_bar("scoring") as progress:
         for what, distance, choose in WAYS:
             rows += _score(what, distance, [choose(side) for side in sides], progress)
-    columns = (
-        "matching",
-        "protocol",
-        "mAP",
-        "mINP",
-        *(f"R{r}" for r in printing.RANKS),
-        "queries",
-        "skipped",
-        "pos./query",
-    )
+    columns = ("matching", "protocol", "mAP", "mINP", *(f"R{r}" for r in printing.RANKS), "queries", "pos.")
     printing.print_table("Scores in per cent", columns, rows, words=2)
     if out:
         _save(out, query, gallery, sides)
@@ -135,15 +128,18 @@ def _parts(embedding: Embedding, parts: slice) -> Embedding:
 
 WAYS: tuple[tuple[str, Distance | KReciprocal, Callable[[Encoded], Encoded]], ...] = (
     ("whole picture", Single("unit-euclid"), _whole),
-    ("all parts, hidden or not", VisibleParts(), _all_parts),
+    ("all parts", VisibleParts(), _all_parts),
     ("visible parts", VisibleParts(), _visible_parts),
-    ("visible parts, re-ranked", reranked(VisibleParts()), _visible_parts),
+    ("re-ranked", reranked(VisibleParts()), _visible_parts),
 )
 
 
 def _score(what: str, distance: Distance | KReciprocal, sides: list[Encoded], progress: Progress) -> list[list[str]]:
     scores = evaluate(*sides, distance=distance, progress=progress)
-    return [[what if i == 0 else "", *printing.score_row(name, s)] for i, (name, s) in enumerate(scores.items())]
+    return [
+        [what if i == 0 else "", *printing.score_row(name, s)[:-2], printing.score_row(name, s)[-1]]
+        for i, (name, s) in enumerate(scores.items())
+    ]
 
 
 def _save(out: Path, query: Drawn, gallery: Drawn, sides: list[Encoded]) -> None:
@@ -213,16 +209,24 @@ def _paint(keypoints: Tensor, colours: Tensor, light: Tensor, dice: torch.Genera
     at = torch.stack([x, y], dim=-1).float()
     wall, floor = (0.25 + 0.5 * torch.rand(2, count, 3, 1, 1, generator=dice)).unbind()
     image = torch.where(y > 0.8 * HEIGHT, floor, wall * (1.1 - 0.4 * y / HEIGHT))
+    points = torch.cat([keypoints[..., :2], _added_points(keypoints[..., :2])], dim=1)
     for first, second, radius, garment in LIMBS:
-        a, b = (keypoints[:, joint, None, None, :2] for joint in (first, second))
+        a, b = (points[:, point, None, None] for point in (first, second))
         along = b - a
         share = ((at - a) * along).sum(-1) / along.square().sum(-1).clamp(min=1e-6)
         away = (at - a - share.clamp(0, 1)[..., None] * along).norm(dim=-1) / (radius * WIDTH)
-        shade = (1.1 - 0.3 * away.square()).clamp(min=0.5)[:, None]
+        shade = (1.08 - 0.22 * away.square()).clamp(min=0.5)[:, None]
         cover = ((1 - away) * radius * WIDTH).clamp(0, 1)[:, None]
         image = image * (1 - cover) + colours[:, garment, :, None, None] * shade * cover
     image = image * light[:, :, None, None] + 0.02 * torch.randn(image.shape, generator=dice)
     return (image.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def _added_points(joints: Tensor) -> Tensor:
+    """NECK, PELVIS, CROWN and CHIN [N,4,2] of `joints` [N,17,2]."""
+    neck, pelvis, nose = joints[:, [5, 6]].mean(1), joints[:, [11, 12]].mean(1), joints[:, 0]
+    down = nose.new_tensor([0.0, 0.015 * HEIGHT])
+    return torch.stack([neck, pelvis, nose - down, nose + down], dim=1)
 
 
 def _occlude(images: Tensor, pids: Tensor, occlusion: Tensor, dice: torch.Generator) -> tuple[Tensor, Tensor]:

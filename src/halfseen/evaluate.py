@@ -39,6 +39,7 @@ def evaluate(
     where gallery rows bear such labels and some query has such a positive.
     """
     _check_cameras(query, gallery)
+    _check_labels(gallery, protocols)
     distance = distance or usual_distance(query.embedding)
     wanted = tuple(protocols) or usual_protocols(gallery)
     watched = _watched(_blocks(distance, query.embedding, gallery.embedding, progress), len(query.facts), progress)
@@ -83,6 +84,17 @@ def _watched(blocks: Iterable[Block], total: int, progress: Progress | None) -> 
         yield start, block
         if progress:
             progress(start + len(block), total)
+
+
+def _check_labels(gallery: Encoded, protocols: Sequence[Protocol]) -> None:
+    labels = set(gallery.facts.occlusion.tolist())
+    for protocol in protocols:
+        if protocol.keep and not protocol.keep & labels:
+            wanted = " or ".join(f"{o.value} ({o.name})" for o in sorted(protocol.keep))
+            raise InputError(
+                f"protocol '{protocol.name}' counts gallery images of occlusion {wanted}, and the gallery has none; "
+                f"add an `occlusion` array to its file, or choose another protocol"
+            )
 
 
 def _check_cameras(query: Encoded, gallery: Encoded) -> None:

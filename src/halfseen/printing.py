@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.table import Table
 from rich.text import Text
 
 from halfseen.types import Scores
@@ -18,17 +16,19 @@ RANKS = (1, 3, 5, 10)
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1) -> None:
     """A table whose first `words` columns are words and whose other columns are numbers."""
-    table = Table(title=title or None, title_justify="left", title_style="bold", header_style="dim", box=None)
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number >= words else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
-    _out().print(table)
+    cells = [list(columns), *(list(row) for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
+    lines = [
+        "  ".join(c.ljust(w) if i < words else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
+        for row in cells
+    ]
+    for line in ([title] if title else []) + [line.rstrip() for line in lines]:
+        print_line(line)
 
 
 def print_scores(title: str, scores: Mapping[str, Scores]) -> None:
-    """One row a protocol, in per cent."""
-    columns = ("protocol", "mAP", "mINP", *(f"R{rank}" for rank in RANKS), "queries", "skipped", "positives a query")
+    """One row a protocol, in per cent; the last column is the mean number of positives a query has."""
+    columns = ("protocol", "mAP", "mINP", *(f"R{rank}" for rank in RANKS), "queries", "skipped", "pos.")
     print_table(title, columns, [score_row(name, score) for name, score in scores.items()])
 
 

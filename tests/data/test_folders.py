@@ -30,7 +30,7 @@ def test_finds_nested_roots(below: str, plant: Plant) -> None:
     splits = read_set("market1501", str(root))
     assert splits.root == root / below
     assert splits.train[0].name == MARKET[0]
-    assert not any("places" in note for note in splits.notes)
+    assert not any("twice" in note for note in splits.notes)
 
 
 def test_does_not_look_four_levels_down(plant: Plant) -> None:
@@ -46,17 +46,27 @@ def test_relative_roots(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_set("market1501", ".").root == root / "market"
 
 
-def test_takes_the_shallowest_of_several_and_says_so(plant: Plant) -> None:
+def test_of_several_folders_none_is_guessed(plant: Plant) -> None:
     root = plant(f"{below}/{name}" for below in ("z", "m", "a/deeper", "b/deeper", "c/deeper") for name in MARKET)
+    with pytest.raises(InputError) as caught:
+        read_set("market1501", root)
+    places = ", ".join(repr(str(root / below)) for below in ("m", "z", "a/deeper", "b/deeper", "c/deeper"))
+    assert str(caught.value) == f"5 folders could be meant: {places}; name the one that holds the set"
+    for below in ("z", "a"):  # as soon as one is left
+        assert read_set("market1501", root / below).root == root / {"z": "z", "a": "a/deeper"}[below]
+
+
+def test_of_very_many_folders_some_are_named(plant: Plant) -> None:
+    root = plant(f"{number:02}/{name}" for number in range(12) for name in MARKET)
+    with pytest.raises(InputError, match=r"^12 folders could be meant: .*/00', .*/08', …; name the one "):
+        read_set("market1501", root)
+
+
+def test_the_root_itself_goes_before_all_below_it(plant: Plant) -> None:
+    root = plant(f"{below}{name}" for below in ("", "a/", "b/") for name in MARKET)
     splits = read_set("market1501", root)
-    assert splits.root == root / "m"
-    note = splits.notes[0]
-    assert note.startswith("the set lies in 5 places: read ")
-    assert (
-        note.index(repr(str(root / "m"))) < note.index(repr(str(root / "z"))) < note.index(repr(str(root / "a/deeper")))
-    )
-    assert note.endswith(", …")
-    assert not any("places" in note for note in read_set("market1501", root / "z").notes)
+    assert splits.root == root
+    assert not any("could be meant" in note or "twice" in note for note in splits.notes)
 
 
 def test_nothing_inside_a_set_is_looked_at(plant: Plant) -> None:
@@ -64,7 +74,7 @@ def test_nothing_inside_a_set_is_looked_at(plant: Plant) -> None:
     for start in (root, root / "a"):
         splits = read_set("market1501", start)
         assert splits.root == root / "a"
-        assert not any("places" in note for note in splits.notes)
+        assert not any("twice" in note for note in splits.notes)
 
 
 def test_a_variant_is_found_by_the_name_of_its_folder(plant: Plant) -> None:

@@ -75,7 +75,8 @@ def test_a_manifest_may_have_any_name_and_lie_deeper(tmp_path: Path) -> None:
     pq.write_table(pa.table({"path": ["x"], "pid": [1], "split": ["train"]}), tmp_path / "deep/er/manifest.parquet")
     splits = read_set("manifest", tmp_path)
     assert len(splits.gallery) == 2
-    assert splits.notes[0].startswith("the set lies in 2 places: read ")
+    read = "read manifest.csv, passed by manifest.parquet"
+    assert splits.notes[0] == f"{str(tmp_path / 'deep/er')!r} holds the set twice: {read}"
 
 
 def test_without_camid_query_and_gallery_are_two_cameras(tmp_path: Path) -> None:

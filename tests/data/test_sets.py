@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from halfseen.data.sets import SETS, find_set, read_set, set_names
+from halfseen.data.sets import SETS, doubt, find_set, read_set, set_names
 from halfseen.types import Occlusion, Sample
 
 Plant = Callable[[Iterable[str]], Path]
@@ -159,6 +159,31 @@ def test_full_counts_make_no_note(grow: Grow, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(SETS, "market1501", replace(SETS["market1501"], expected=counts))
     assert read_set("market1501", grow("market1501")).notes == ()
     assert read_set("p-dukemtmc", grow("p-dukemtmc")).notes == ()  # none are published
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_counts_that_are_all_wrong_raise_a_doubt(name: str, grow: Grow) -> None:
+    splits = read_set(name, grow(name))
+    title = SETS[name.partition(":")[0]].title
+    said = f"no split has the published counts of {title}; is {splits.root} another data set?"
+    assert doubt(splits) == said
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_one_split_with_the_published_counts_ends_the_doubt(
+    split: str, grow: Grow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits = read_set("market1501", grow("market1501"))
+    counts = dict.fromkeys(SPLITS, (99, 999)) | {split: (1, len(getattr(splits, split)))}
+    market = SETS["market1501"]
+    monkeypatch.setitem(SETS, "market1501", replace(market, expected={"": counts}))
+    assert doubt(splits) is None
+    monkeypatch.setitem(SETS, "market1501", replace(market, expected={"": counts | {split: (99, 999)}}))
+    assert doubt(splits) is not None
+
+
+def test_where_no_counts_are_published_there_is_no_doubt(grow: Grow) -> None:
+    assert doubt(read_set("p-dukemtmc", grow("p-dukemtmc"))) is None
 
 
 @pytest.mark.parametrize("name", ["p-dukemtmc", "dukemtmc"])

@@ -44,7 +44,8 @@ def load_encoded(path: Path, *, camid: int) -> Encoded:
     arrays = _read(path)
     unknown, missing = sorted(set(arrays) - set(KEYS)), [key for key in NEEDED if key not in arrays]
     if unknown or missing:
-        wrong = f"has no {' and no '.join(missing)}" if missing else f"holds {', '.join(map(repr, unknown))}"
+        found = f"holds {', '.join(map(repr, unknown or sorted(arrays)))}"
+        wrong = f"has no {' and no '.join(missing)}, but {found}" if missing else found
         raise InputError(
             f"{shown(path)} {wrong}; allowed are {', '.join(KEYS)}, of which {' and '.join(NEEDED)} are needed: "
             f"write the file again with these names"
@@ -54,9 +55,10 @@ def load_encoded(path: Path, *, camid: int) -> Encoded:
         raise InputError(f"{shown(path)} holds no rows; encode some images first")
     numbers = {key: _integers(path, key, arrays[key], rows) for key in ("pid", "camid", "occlusion") if key in arrays}
     _check_occlusion(path, numbers.get("occlusion"))
+    vectors = _floats(path, arrays, "vectors")
+    visibility = _floats(path, arrays, "visibility") if "visibility" in arrays else None
     try:
-        visibility = _floats(path, arrays, "visibility") if "visibility" in arrays else None
-        embedding = Embedding.of(_floats(path, arrays, "vectors"), visibility)
+        embedding = Embedding.of(vectors, visibility)
     except InputError as error:
         raise InputError(f"{shown(path)}: {error}") from error
     facts = Facts(
@@ -71,6 +73,8 @@ def save_encoded(path: Path, encoded: Encoded) -> None:
     """Write `encoded` as safetensors, wholly or not at all."""
     if path.suffix.lower() != ".safetensors":
         raise InputError(f"{shown(path)} does not end in .safetensors, which is what embeddings are written as")
+    if not path.parent.is_dir():  # safetensors would name a temporary file of its own
+        raise InputError(f"{shown(path)} cannot be written: its folder does not exist; make it, or choose another")
     arrays = {
         "vectors": encoded.embedding.vectors,
         "visibility": encoded.embedding.visibility,
@@ -85,6 +89,7 @@ def save_encoded(path: Path, encoded: Encoded) -> None:
             save_file({key: tensor.contiguous().cpu() for key, tensor in arrays.items()}, beside)
         except SafetensorError as error:  # how safetensors reports a full disk or a missing folder
             raise OSError(str(error)) from error
+        beside.chmod(0o644)  # safetensors makes it readable for its owner only
 
 
 def _read(path: Path) -> Mapping[str, Tensor]:
@@ -108,9 +113,10 @@ def _read(path: Path) -> Mapping[str, Tensor]:
 
 def _read_npz(path: Path) -> dict[str, Tensor]:
     with path.open("rb") as file:  # opened here, because numpy leaves damaged files open
+        if file.read(2) != b"PK":  # numpy would take it for a pickle and advise to trust it
+            raise ValueError("it does not begin as a .npz of named arrays does")
+        file.seek(0)
         arrays = np.load(file, allow_pickle=False)  # a pickle could run code
-        if not isinstance(arrays, np.lib.npyio.NpzFile):
-            raise ValueError("one bare array, not a .npz of named ones")
         return {key: _tensor(key, arrays[key]) for key in arrays.files}
 
 
@@ -141,6 +147,8 @@ def _check_occlusion(path: Path, occlusion: Tensor | None) -> None:
 
 def _floats(path: Path, arrays: Mapping[str, Tensor], key: str) -> Tensor:
     values = arrays[key]
-    if not values.dtype.is_floating_point and (key, values.dtype) != ("visibility", torch.bool):
+    if key == "visibility" and not values.dtype.is_complex:  # 0 and 1 are often stored as integers
+        return values.float()
+    if not values.dtype.is_floating_point:
         raise InputError(f"{shown(path)}: {key} holds {values.dtype} numbers; convert them to float32 or float16")
     return values

@@ -3,6 +3,7 @@
     bounding_box_train/ query/ bounding_box_test/    <pid>_c<camid>_<number in the split>.png or .jpg
     masks/<the same>.png     1-bit: the pixels that pasted occluders hide, for the pictures that have one
     manifest.csv             path, pid, camid, split, time, occlusion; and occluder, covered, kept, original
+    keypoints.npz            where the set has one: the same points under the new names
     export.json              what was exported: set, variants, seeds, counts, version of halfseen
 
 A picture without edits is copied byte for byte if its name says JPEG or PNG. All others become PNG, which is lossless,
@@ -31,6 +32,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from halfseen import __version__
+from halfseen.data.cues import KeypointFile, load_keypoints, save_keypoints
 from halfseen.data.files import PART, shown, whole
 from halfseen.data.variants import SPLITS, read_sample
 from halfseen.types import InputError, KeepTop, Occluder, Paste, Sample, Splits
@@ -39,7 +41,7 @@ Layout: TypeAlias = Literal["market"]
 Progress: TypeAlias = Callable[[int, int], None]  # pictures done, pictures in all
 
 FOLDERS = dict(zip(SPLITS, ("bounding_box_train", "query", "bounding_box_test"), strict=True))
-MANIFEST, CARD = "manifest.csv", "export.json"
+MANIFEST, CARD, KEYPOINTS = "manifest.csv", "export.json", "keypoints.npz"
 COLUMNS = ("path", "pid", "camid", "split", "time", "occlusion", "occluder", "covered", "kept", "original")
 COPIED = {".jpg": ".jpg", ".jpeg": ".jpg", ".png": ".png"}
 PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
@@ -77,12 +79,17 @@ def export(
     progress: Progress | None = None,
 ) -> Path:
     """Write the pictures of `splits` into the folder `out`; returns the manifest's path."""
-    if layout != "market" or (workers is not None and workers < 1):
-        raise InputError(f"layout {layout!r} with {workers} workers is not possible; use 'market' and 1 worker or more")
+    if layout != "market":
+        raise InputError(f"layout is {layout!r}; the one there is is 'market'")
+    if workers is not None and workers < 1:
+        raise InputError(f"{workers} workers cannot write anything; give 1 or more, or none to let the machine decide")
     try:
         target = Path(out).resolve()
+        if target.is_file():
+            raise InputError(f"{shown(out)} is a file; choose another name, of a folder to export into")
         tasks = list(_tasks(splits, target, masks))
         _claim(target, splits, _card(splits, tasks, layout, masks))
+        _carry_keypoints(splits, tasks, target)
         hidden = _write_all(tasks, workers or os.cpu_count() or 1, progress)
         _put(target / MANIFEST, _manifest(tasks, hidden))
     except InputError:
@@ -233,6 +240,14 @@ def _manifest(tasks: list[Task], hidden: list[Hidden]) -> bytes:
         facts = (sample.pid, task.camid, task.split, time, sample.occlusion.name.lower())
         table.writerow([task.name, *facts, occluder, covered, f"{kept:.4g}", shown(sample.name)])
     return text.getvalue().encode()
+
+
+def _carry_keypoints(splits: Splits, tasks: list[Task], target: Path) -> None:
+    """Where the set has keypoints, the export has them too, under its own names; edits move no point."""
+    if (splits.root / KEYPOINTS).is_file():
+        file = load_keypoints(splits.root / KEYPOINTS)
+        found, _ = file.lookup([task.sample.name for task in tasks])
+        save_keypoints(target / KEYPOINTS, KeypointFile(tuple(t.name for t in tasks), found, file.source))
 
 
 def _put(path: Path, data: bytes) -> None:

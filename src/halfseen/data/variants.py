@@ -101,7 +101,9 @@ def occluded(
             )
         )
         notes.append(f"{split}: {len(chosen)} of {len(samples)} occluded")
-    return _variant(splits, "occluded", seed, made, "; ".join([*notes, f"kinds: {_listed(kinds)}"]))
+    cut = "training" if splits.train else "gallery, for want of training"
+    notes += [f"kinds: {_listed(kinds)}", f"cut from {cut} pictures of other people"]
+    return _variant(splits, "occluded", seed, made, "; ".join(notes))
 
 
 def twins(samples: Sequence[Sample], seed: int | str, bank: Sequence[Sample]) -> tuple[Sample, ...]:

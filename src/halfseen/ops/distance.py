@@ -136,7 +136,8 @@ class CoarseToFine:
         if self.coarse >= parts:
             raise InputError(
                 f"coarse={self.coarse}, n={self.n} needs embeddings of at least {self.coarse + 1} parts, coarse ones "
-                f"first, and these have {parts} part{'s'[: parts > 1]}; lower `coarse`, or use another distance"
+                f"first, and these have {parts} part{'s'[: parts > 1]}; "
+                + ("lower `coarse`" if parts > 1 else "use cosine instead")
             )
         coarse = self._sum_of_cosines(query, gallery, self.coarse)
         cut = coarse if self.cut == "sum" else self._sum_of_cosines(query, gallery, 1)

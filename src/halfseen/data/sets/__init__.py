@@ -5,9 +5,10 @@ from __future__ import annotations
 from difflib import get_close_matches
 from pathlib import Path
 
+from halfseen.data.files import shown
 from halfseen.data.sets.cuhk03_np import CUHK03_NP
 from halfseen.data.sets.dukemtmc import DUKEMTMC, OCCLUDED_DUKE
-from halfseen.data.sets.folders import DataSet, notes_on
+from halfseen.data.sets.folders import DataSet, count_people, notes_on
 from halfseen.data.sets.manifest import MANIFEST
 from halfseen.data.sets.market1501 import MARKET1501
 from halfseen.data.sets.msmt17 import MSMT17
@@ -32,7 +33,7 @@ SETS: dict[str, DataSet] = {
     "manifest": MANIFEST,
 }
 
-__all__ = ["SETS", "DataSet", "find_set", "read_set", "set_names"]
+__all__ = ["SETS", "DataSet", "doubt", "find_set", "read_set", "set_names"]
 
 
 def read_set(name: str, root: Path | str) -> Splits:
@@ -48,6 +49,16 @@ def read_set(name: str, root: Path | str) -> Splits:
         notes=(*reading.notes, *notes_on(reading, dataset.expected[variant], dataset.distractor)),
         strays=tuple((split, name) for split, listing in splits.items() if listing for name in listing.strays),
     )
+
+
+def doubt(splits: Splits) -> str | None:
+    """A sentence if no split has the published counts: several sets share one layout, and this may be another."""
+    dataset, variant = find_set(splits.name.partition("+")[0])
+    counts = dataset.expected[variant]
+    found = {s: (count_people(getattr(splits, s), dataset.distractor), len(getattr(splits, s))) for s in counts}
+    if not counts or any(found[split] == tuple(published) for split, published in counts.items()):
+        return None
+    return f"no split has the published counts of {dataset.title}; is {shown(splits.root)} another data set?"
 
 
 def find_set(name: str) -> tuple[DataSet, str]:

@@ -70,9 +70,9 @@ class Found(NamedTuple):
 
 
 def find_root(root: Path, *layouts: tuple[str, ...], named: str = "") -> Found:
-    """The shallowest folder, `root` or some levels below it, that holds all of a layout and, if asked, is `named` so.
+    """The only folder, `root` or some levels below it, that holds all of a layout and, if asked, is `named` so.
 
-    Of several the first in sorted order is taken, and a note says so.
+    `root` itself goes before all below it. Of several others none can be preferred: sets share layouts.
     """
     wanted = (f"named {named} with " if named else "with ") + ", or ".join(" + ".join(layout) for layout in layouts)
     try:
@@ -83,8 +83,6 @@ def find_root(root: Path, *layouts: tuple[str, ...], named: str = "") -> Found:
     for _ in range(LEVELS + 1):
         new = [(folder, layout) for folder in level for layout in layouts if _holds(folder, layout, named)]
         places += new
-        if new and level == [root]:
-            break
         taken = {folder for folder, _ in new}
         level = sorted(below for folder in level if folder not in taken for below in _folders_below(folder))
         visited += level
@@ -108,10 +106,17 @@ def _folders_below(folder: Path) -> list[Path]:
 
 
 def _several(places: list[tuple[Path, tuple[str, ...]]]) -> tuple[str, ...]:
+    """Of several folders none can be preferred, because sets share layouts; of several layouts in one the first can."""
+    folders = list(dict.fromkeys(folder for folder, _ in places))
+    if len(folders) > 1:
+        raise InputError(
+            f"{len(folders)} folders could be meant: {shortened((repr(str(f)) for f in folders), 9)}; "
+            f"name the one that holds the set"
+        )
     if len(places) == 1:
         return ()
-    first, *others = (f"{str(folder)!r} ({', '.join(layout)})" for folder, layout in places)
-    return (f"the set lies in {len(places)} places: read {first}, passed by {shortened(others)}",)
+    first, *others = (", ".join(layout) for _, layout in places)
+    return (f"{str(folders[0])!r} holds the set twice: read {first}, passed by {shortened(others)}",)
 
 
 def _nearest(visited: list[Path], layouts: tuple[tuple[str, ...], ...]) -> str:
