@@ -18,7 +18,12 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, UseAppendAction
 
 from halfseen import __version__, printing
+from halfseen.data.embeddings import load_encoded
 from halfseen.data_verbs import CheckSet, ExportSet, ListSets
+from halfseen.demo import run_demo
+from halfseen.evaluate import DISTANCES, evaluate, reranked, usual_distance
+from halfseen.ops.distance import CoarseToFine
+from halfseen.ops.metrics import PROTOCOLS
 from halfseen.types import InputError
 
 ProtocolName: TypeAlias = Literal["market", "all", "occ", "npo", "ntp"]
@@ -58,11 +63,6 @@ class Evaluate:
     """Print {"scores": {protocol: ...}} as fractions instead of a table in per cent."""
 
     def run(self) -> int:
-        from halfseen.data.embeddings import load_encoded  # noqa: PLC0415  (torch takes a second; --help need not)
-        from halfseen.evaluate import DISTANCES, evaluate, reranked, usual_distance  # noqa: PLC0415
-        from halfseen.ops.distance import CoarseToFine  # noqa: PLC0415
-        from halfseen.ops.metrics import PROTOCOLS  # noqa: PLC0415
-
         self._check_options()
         query, gallery = load_encoded(self.query, camid=0), load_encoded(self.gallery, camid=1)
         distance = usual_distance(query.embedding) if self.distance == "auto" else DISTANCES[self.distance]
@@ -100,8 +100,6 @@ class Demo:
     """Also write the embeddings and a contact sheet into this folder."""
 
     def run(self) -> int:
-        from halfseen.demo import run_demo  # noqa: PLC0415
-
         run_demo(self.people, self.seed, self.out)
         return 0
 

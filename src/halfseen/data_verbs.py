@@ -11,6 +11,10 @@ from typing import Literal
 from tyro.conf import Positional
 
 from halfseen import printing
+from halfseen.data.check import check
+from halfseen.data.export import export
+from halfseen.data.sets import SETS, doubt, read_set, set_names
+from halfseen.data.variants import occluded, partial
 from halfseen.types import InputError, Splits
 
 SPLITS = ("train", "query", "gallery")
@@ -24,8 +28,6 @@ class ListSets:
     """Print JSON instead of a table."""
 
     def run(self) -> int:
-        from halfseen.data.sets import SETS, set_names  # noqa: PLC0415
-
         names = {name: SETS[name.partition(":")[0]] for name in set_names()}
         counts = {n: dict(d.expected[n.partition(":")[2] or d.variants[0]]) for n, d in names.items()}
         if self.json:
@@ -33,12 +35,8 @@ class ListSets:
             printing.print_line(json.dumps({"sets": sets}))
             return 0
         cells = [
-            [
-                n,
-                str(d.cameras or "–"),
-                *(_people_and_images(counts[n].get(s)) for s in SPLITS),
-            ]
-            for n, d in names.items()
+            [name, str(d.cameras or "–"), *(_people_and_images(counts[name].get(split)) for split in SPLITS)]
+            for name, d in names.items()
         ]
         printing.print_table("people / images", ("name", "cameras", *SPLITS), cells)
         for name, dataset in SETS.items():
@@ -61,8 +59,6 @@ class CheckSet:
     """Print JSON instead of tables."""
 
     def run(self) -> int:
-        from halfseen.data.check import check  # noqa: PLC0415
-
         splits = _read(self.name, self.root)
         with printing.progress_bar("reading") as progress:
             report = check(splits, workers=self.workers, progress=progress)
@@ -107,9 +103,6 @@ class ExportSet:
     """Threads; left out: as many as the machine likes."""
 
     def run(self) -> int:
-        from halfseen.data.export import export  # noqa: PLC0415
-        from halfseen.data.variants import occluded, partial  # noqa: PLC0415
-
         if self.variant != "occluded" and (self.train, self.query, self.gallery) != (0.0, 1.0, 0.0):
             raise InputError("--train, --query and --gallery are shares of occluded pictures; add --variant occluded")
         splits = _read(self.name, self.root)
@@ -129,8 +122,6 @@ class ExportSet:
 
 
 def _read(name: str, root: Path | None) -> Splits:
-    from halfseen.data.sets import doubt, read_set  # noqa: PLC0415
-
     place = root or os.environ.get("HALFSEEN_DATA")
     if not place:
         raise InputError(
