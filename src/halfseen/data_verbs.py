@@ -15,9 +15,7 @@ from halfseen.data.check import check
 from halfseen.data.export import export
 from halfseen.data.sets import SETS, doubt, read_set, set_names
 from halfseen.data.variants import occluded, partial
-from halfseen.types import InputError, Splits
-
-SPLITS = ("train", "query", "gallery")
+from halfseen.types import SPLITS, InputError, Splits
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,13 @@ from halfseen import printing
 from halfseen.data.embeddings import Encoded, save_encoded
 from halfseen.data.images import save_image
 from halfseen.data.variants import paste
-from halfseen.evaluate import Progress, evaluate, reranked
+from halfseen.evaluate import evaluate, reranked
 from halfseen.ops.distance import Distance, Single, VisibleParts
 from halfseen.ops.groupings import GROUPINGS
 from halfseen.ops.parts import fields, group, hide, visibility
 from halfseen.ops.pooling import pool
 from halfseen.ops.rerank import KReciprocal
-from halfseen.types import Embedding, Facts, InputError, Occluder, Occlusion
+from halfseen.types import Embedding, Facts, InputError, Occluder, Occlusion, Progress
 
 HEIGHT, WIDTH = 128, 64
 GRID = (64, 32)
@@ -136,10 +136,8 @@ WAYS: tuple[tuple[str, Distance | KReciprocal, Callable[[Encoded], Encoded]], ..
 
 def _score(what: str, distance: Distance | KReciprocal, sides: list[Encoded], progress: Progress) -> list[list[str]]:
     scores = evaluate(*sides, distance=distance, progress=progress)
-    return [
-        [what if i == 0 else "", *printing.score_row(name, s)[:-2], printing.score_row(name, s)[-1]]
-        for i, (name, s) in enumerate(scores.items())
-    ]
+    cells = [printing.score_row(name, score) for name, score in scores.items()]
+    return [[what if i == 0 else "", *row[:-2], row[-1]] for i, row in enumerate(cells)]  # no query is ever skipped
 
 
 def _save(out: Path, query: Drawn, gallery: Drawn, sides: list[Encoded]) -> None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TypeAlias
 
 from halfseen.data.embeddings import Encoded
-from halfseen.ops.distance import Block, CoarseToFine, Distance, Single, VisibleParts, blocks
+from halfseen.ops.distance import CoarseToFine, Distance, Single, VisibleParts, blocks
 from halfseen.ops.metrics import PROTOCOLS, mean_scores, score_queries
 from halfseen.ops.rerank import KReciprocal, rerank
-from halfseen.types import Embedding, InputError, Protocol, Scores
-
-Progress: TypeAlias = Callable[[int, int], None]  # images done, images in all: of the re-ranking, then queries
+from halfseen.types import Block, Embedding, InputError, Progress, Protocol, Scores
 
 DISTANCES: dict[str, Distance] = {
     "cosine": Single("cosine"),
@@ -36,7 +33,8 @@ def evaluate(
     """Scores by protocol name. Without `distance`: cosine, or visible parts where there are several.
 
     Without `protocols`: all that the facts allow, i.e. market (or all, if no cameras are known), and occ, npo and ntp
-    where gallery rows bear such labels and some query has such a positive.
+    where gallery rows bear such labels and some query has such a positive. `progress` hears of images while a
+    re-ranking finds neighbours, then of queries.
     """
     _check_cameras(query, gallery)
     _check_labels(gallery, protocols)

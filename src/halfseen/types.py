@@ -6,6 +6,7 @@ or `Scores`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
@@ -13,6 +14,10 @@ from typing import TypeAlias
 
 import torch
 from torch import Tensor
+
+SPLITS = ("train", "query", "gallery")
+Block: TypeAlias = tuple[int, Tensor]  # some rows of a distance matrix: the first query row, distances [rows, G]
+Progress: TypeAlias = Callable[[int, int], None]  # hears how much is done, of how much in all
 
 LARGEST_VALUE = 1e15  # squares of larger float32 numbers, summed over a vector, overflow
 FAINTEST_VISIBILITY = 1e-6  # anything fainter is invisible: its square would vanish in float32

@@ -18,7 +18,7 @@ from torch import Tensor
 from halfseen.data import cues
 from halfseen.data.cues import KeypointFile
 from halfseen.ops import parts
-from halfseen.ops.groupings import FIELDS, GROUPINGS, JOINTS
+from halfseen.ops.groupings import GROUPINGS
 from halfseen.types import InputError
 
 NAMES = ("query/0001_c1_1.jpg", "query/0002_c1_1.jpg", "train/ü.png")
@@ -246,25 +246,6 @@ def test_wrong_part_labels_are_refused(tmp_path: Path) -> None:
     Image.new("L", (3, 2)).save(tmp_path / "b.jpg")
     with pytest.raises(InputError, match="not a readable PNG"):
         cues.load_part_labels(tmp_path / "b.jpg")
-
-
-def test_mirrored_keypoints_change_sides() -> None:
-    original = keypoints()
-    mirrored = cues.mirror_keypoints(original, 64)
-    for joint, name in enumerate(JOINTS):
-        other = name.replace("left", "L").replace("right", "left").replace("L", "right")
-        x, y, score = original[1, JOINTS.index(other)].tolist()
-        assert mirrored[1, joint].tolist() == pytest.approx([63 - x, y, score], abs=1e-4)
-    torch.testing.assert_close(cues.mirror_keypoints(mirrored, 64), original)
-    assert torch.equal(original, keypoints())  # the argument is left alone
-
-
-def test_fields_of_the_mirrored_keypoints_are_the_mirrored_fields() -> None:
-    drawn = parts.fields(keypoints(), (128, 64), (16, 8))
-    again = parts.fields(cues.mirror_keypoints(keypoints(), 64), (128, 64), (16, 8))
-    torch.testing.assert_close(cues.mirror_fields(drawn), again)
-    left = FIELDS.index("left_knee-left_hip")
-    assert torch.equal(cues.mirror_fields(drawn)[0, left], drawn[0, FIELDS.index("right_knee-right_hip")].flip(-1))
 
 
 def size_of(path: Path) -> tuple[int, int]:

@@ -7,7 +7,7 @@ import re
 import warnings
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from halfseen.data.files import shown
 from halfseen.data.images import FORMATS, MAX_BYTES, MAX_PIXELS, read_image
 from halfseen.data.sets import SETS
 from halfseen.data.sets.folders import count_people, shortened
-from halfseen.types import Edit, InputError, Sample, Splits
+from halfseen.types import SPLITS, Edit, InputError, Progress, Sample, Splits
 
 Kind: TypeAlias = Literal[
     "missing",
@@ -32,9 +32,7 @@ Kind: TypeAlias = Literal[
     "overlap",
     "no positive",
 ]
-Progress: TypeAlias = Callable[[int, int], None]  # done, total
 
-SPLITS = ("train", "query", "gallery")
 PNG = b"\x89PNG\r\n\x1a\n"
 AT_ONCE = 1024  # images handed to the threads at a time: bounds the memory, and the wait after an interruption
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from halfseen.data.files import whole
-from halfseen.ops.groupings import FIELDS, FLIPPED_FIELDS, FLIPPED_JOINTS, JOINTS
+from halfseen.data.files import shown, whole
+from halfseen.ops.groupings import FIELDS, JOINTS
 from halfseen.types import InputError
 
 FIELDS_FOLDER = "masks/pifpaf_maskrcnn_filtering"  # where BPBreID's released confidence fields lie in a data set
@@ -80,16 +80,16 @@ def load_keypoints(path: Path) -> KeypointFile:
     names, keypoints, source = _load_arrays(path, ("names", "keypoints", "source"))
     if names.dtype.kind != "U" or names.ndim != 1 or source.dtype.kind != "U" or source.size != 1:
         raise InputError(
-            f"{path}: names are {names.dtype}{list(names.shape)} and source is {source.dtype}{list(source.shape)}; "
+            f"{shown(path)}: names are {names.dtype}{list(names.shape)}, source is {source.dtype}{list(source.shape)}; "
             f"expected a list of strings and one string; save the file again with save_keypoints"
         )
     if keypoints.dtype.kind not in "fiu":
-        raise InputError(f"{path}: keypoints are {keypoints.dtype}; expected real numbers, float32 [N,17,3]")
+        raise InputError(f"{shown(path)}: keypoints are {keypoints.dtype}; expected real numbers, float32 [N,17,3]")
     try:
         numbers = torch.from_numpy(keypoints.astype(np.float64))  # a large number stays one until it is refused
         return KeypointFile(tuple(names.tolist()), numbers, str(source.item()))
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(f"{shown(path)}: {error}") from None
 
 
 def save_keypoints(path: Path, file: KeypointFile) -> None:
@@ -120,12 +120,14 @@ def load_fields(path: Path) -> Tensor:
     fields = _load_array(path)
     if fields.dtype.kind not in "fiu" or fields.ndim != 3 or len(fields) != len(FIELDS) or not fields.size:
         raise InputError(
-            f"{path}: found {fields.dtype}{list(fields.shape)}; confidence fields are numbers of shape "
+            f"{shown(path)}: found {fields.dtype}{list(fields.shape)}; confidence fields are numbers of shape "
             f"[{len(FIELDS)}, height, width]: {len(JOINTS)} joints, then {len(FIELDS) - len(JOINTS)} limbs"
         )
     if not np.isfinite(fields).all():
         channel = int(np.argwhere(~np.isfinite(fields))[0, 0])
-        raise InputError(f"{path}: field {channel} ({FIELDS[channel]}) holds NaN or infinity; make the file again")
+        raise InputError(
+            f"{shown(path)}: field {channel} ({FIELDS[channel]}) holds NaN or infinity; make the file again"
+        )
     return torch.from_numpy(fields.clip(0, 1).astype(np.float32))
 
 
@@ -138,7 +140,7 @@ def load_part_labels(path: Path, parts: int | None = None) -> Tensor:
     highest = int(labels.max())
     if parts is not None and highest > parts:
         raise InputError(
-            f"{path}: holds the label {highest}; with {parts} parts labels are 0 (background) to {parts}; "
+            f"{shown(path)}: holds the label {highest}; with {parts} parts labels are 0 (background) to {parts}; "
             f"renumber the image or choose another grouping"
         )
     return torch.from_numpy(labels)
@@ -150,25 +152,15 @@ def _load_label_image(path: Path) -> NDArray[np.int64]:
         with Image.open(path, formats=("PNG",)) as image:
             mode, labels = image.mode, np.asarray(image)
     except Exception as error:  # whatever Pillow and zlib raise on a broken file
-        raise InputError(f"{path}: not a readable PNG ({_first_line(error)}); save the labels as PNG again") from None
+        raise InputError(
+            f"{shown(path)}: not a readable PNG ({_first_line(error)}); save the labels as PNG again"
+        ) from None
     if mode not in LABEL_MODES:
         raise InputError(
-            f"{path}: a PNG of mode {mode}; part labels need one integer a pixel ({', '.join(LABEL_MODES)}); "
+            f"{shown(path)}: a PNG of mode {mode}; part labels need one integer a pixel ({', '.join(LABEL_MODES)}); "
             f"convert the colours to part numbers first"
         )
     return labels.astype(np.int64)
-
-
-def mirror_keypoints(keypoints: Tensor, width: int) -> Tensor:
-    """`keypoints` [...,17,3] as they are in the mirror image of a picture `width` pixels wide: left becomes right."""
-    mirrored = keypoints[..., list(FLIPPED_JOINTS), :]
-    mirrored[..., 0] = width - 1 - mirrored[..., 0]
-    return mirrored
-
-
-def mirror_fields(fields: Tensor) -> Tensor:
-    """Confidence fields [...,36,h,w] as they are in the mirror image: left becomes right."""
-    return fields[..., list(FLIPPED_FIELDS), :, :].flip(-1)
 
 
 def _load_arrays(path: Path, wanted: tuple[str, ...]) -> list[NDArray[np.generic]]:
@@ -182,10 +174,10 @@ def _load_arrays(path: Path, wanted: tuple[str, ...]) -> list[NDArray[np.generic
             arrays = [archive[name] for name in wanted if name not in missing]
     except Exception as error:  # whatever zipfile, zlib and numpy raise on a broken file
         raise InputError(
-            f"{path}: not a readable .npz file of plain arrays ({_first_line(error)}); make the file again"
+            f"{shown(path)}: not a readable .npz file of plain arrays ({_first_line(error)}); make the file again"
         ) from None
     if missing:
-        raise InputError(f"{path}: lacks the array {missing[0]!r}; a keypoint file holds {', '.join(wanted)}")
+        raise InputError(f"{shown(path)}: lacks the array {missing[0]!r}; a keypoint file holds {', '.join(wanted)}")
     return arrays
 
 
@@ -198,14 +190,14 @@ def _load_array(path: Path) -> NDArray[np.generic]:
                 raise ValueError("an archive of several arrays, not one")
     except Exception as error:  # whatever zipfile and numpy raise on a broken file
         raise InputError(
-            f"{path}: not a readable .npy file of plain numbers ({_first_line(error)}); make the file again"
+            f"{shown(path)}: not a readable .npy file of plain numbers ({_first_line(error)}); make the file again"
         ) from None
     return array
 
 
 def _check_exists(path: Path) -> None:
     if not path.is_file():
-        raise InputError(f"{path}: no such file; check the path")
+        raise InputError(f"{shown(path)}: no such file; check the path")
 
 
 def _first_line(error: Exception) -> str:

@@ -19,7 +19,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from hashlib import sha256
 from math import prod
@@ -34,11 +34,10 @@ from PIL.PngImagePlugin import PngInfo
 from halfseen import __version__
 from halfseen.data.cues import KeypointFile, load_keypoints, save_keypoints
 from halfseen.data.files import PART, shown, whole
-from halfseen.data.variants import SPLITS, read_sample
-from halfseen.types import InputError, KeepTop, Occluder, Paste, Sample, Splits
+from halfseen.data.variants import read_sample
+from halfseen.types import SPLITS, InputError, KeepTop, Occluder, Paste, Progress, Sample, Splits
 
 Layout: TypeAlias = Literal["market"]
-Progress: TypeAlias = Callable[[int, int], None]  # pictures done, pictures in all
 
 FOLDERS = dict(zip(SPLITS, ("bounding_box_train", "query", "bounding_box_test"), strict=True))
 MANIFEST, CARD, KEYPOINTS = "manifest.csv", "export.json", "keypoints.npz"

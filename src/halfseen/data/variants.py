@@ -17,11 +17,10 @@ from torch import Tensor
 
 from halfseen.data.images import read_image
 from halfseen.data.occluders import KINDS, paste
-from halfseen.types import Edit, InputError, KeepTop, Occluder, Occlusion, Paste, Sample, Splits
+from halfseen.types import SPLITS, Edit, InputError, KeepTop, Occluder, Occlusion, Paste, Sample, Splits
 
 __all__ = ["Picture", "bank", "occluded", "partial", "paste", "read_sample", "twins"]
 
-SPLITS = ("train", "query", "gallery")
 ALL_QUERIES: Mapping[str, float] = MappingProxyType({"query": 1.0})  # as Occluded-Duke: whole gallery, occluded queries
 
 

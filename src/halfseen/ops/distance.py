@@ -28,16 +28,20 @@ from halfseen.ops.kernel import (
     side_of,
     unit,
 )
-from halfseen.types import Embedding, InputError, Ranking
+from halfseen.types import Block, Embedding, InputError, Ranking
 
 Weight: TypeAlias = Literal["product", "sqrt"]
 OnEmpty: TypeAlias = Literal["inf", "max+1"]
 FineMetric: TypeAlias = Literal["cosine", "unit-euclid"]
 Confidence: TypeAlias = Literal["both", "query", "gallery", "none"]
 Cut: TypeAlias = Literal["sum", "first"]
-Block: TypeAlias = tuple[int, Tensor]  # the first query row, distances [rows, G]
 
 BLOCK_BYTES = 64 * 2**20  # of one block of distances
+
+
+def _between_sides(self: Single | VisibleParts, query: Embedding, gallery: Embedding) -> Fill:
+    check_pair(query, gallery)
+    return mean_of_parts(self.side(query), self.side(gallery), self.precision, self.empty)
 
 
 @dataclass(frozen=True)
@@ -48,13 +52,11 @@ class Single:
     metric: Metric = "cosine"
     precision: Precision = "float32"
 
+    between = _between_sides
+
     def __post_init__(self) -> None:
         check_choice("metric", self.metric, Metric)
         check_choice("precision", self.precision, Precision)
-
-    def between(self, query: Embedding, gallery: Embedding) -> Fill:
-        check_pair(query, gallery)
-        return mean_of_parts(self.side(query), self.side(gallery), self.precision, self.empty)
 
     def side(self, embedding: Embedding) -> Side:
         if (parts := embedding.vectors.shape[1]) > 1:
@@ -82,6 +84,8 @@ class VisibleParts:
     on_empty: OnEmpty = "inf"
     precision: Precision = "float32"
 
+    between = _between_sides
+
     def __post_init__(self) -> None:
         check_choice("metric", self.metric, Metric)
         check_choice("weight", self.weight, Weight)
@@ -91,10 +95,6 @@ class VisibleParts:
             raise InputError(
                 "on_empty='max+1' needs bounded distances: choose metric 'unit-euclid' or 'cosine', or 'inf'"
             )
-
-    def between(self, query: Embedding, gallery: Embedding) -> Fill:
-        check_pair(query, gallery)
-        return mean_of_parts(self.side(query), self.side(gallery), self.precision, self.empty)
 
     def side(self, embedding: Embedding) -> Side:
         share = embedding.visibility.sqrt() if self.weight == "sqrt" else embedding.visibility
@@ -240,7 +240,7 @@ def nearest(distance: Tensor, k: int) -> Ranking:
     return Ranking(values, columns.gather(1, by_value))
 
 
-def row_slices(total: int, rows: int | None, columns: int) -> list[slice]:
+def row_slices(total: int, rows: int | None, columns: int = 1) -> list[slice]:
     """`total` rows cut into pieces of `rows`, or of as many rows of `columns` float32 as make a block."""
     if rows is not None and rows < 1:
         raise InputError(f"rows is {rows}: a block needs at least one row")

@@ -16,9 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from halfseen.types import Facts, InputError, Occlusion, Protocol, Scores
-
-Block = tuple[int, Tensor]  # the first query row, distances [rows, G]
+from halfseen.types import Block, Facts, InputError, Occlusion, Protocol, Scores
 
 OCCLUDED = frozenset({Occlusion.NTP, Occlusion.NPO})
 PROTOCOLS = {
@@ -116,7 +114,7 @@ def _check_block(block: Tensor, start: int, expected: int, query: Facts, gallery
     if block.ndim != 2 or block.shape[1] != columns or start != expected or start + len(block) > queries:
         raise InputError(
             f"distances of shape {tuple(block.shape)} from query row {start} do not fit "
-            f"{queries} queries (next row: {expected}) and {columns} gallery rows"
+            f"{queries} queries (next row: {expected}) and {columns} gallery rows; give all rows once, in order"
         )
     if not block.is_floating_point():
         raise InputError(f"distances are {block.dtype}; convert them to float32")

@@ -7,15 +7,15 @@ never by definition, only in rounding, and ties are resolved (lower row first).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from halfseen.ops.distance import Block, Single, VisibleParts, check_pair, nearest, pairs, row_slices
-from halfseen.types import Embedding, InputError
+from halfseen.ops.distance import Single, VisibleParts, check_pair, nearest, pairs, row_slices
+from halfseen.types import Block, Embedding, InputError, Progress
 
 COMPARISONS = 16 * 2**20  # of neighbours with neighbours, made at a time
 
@@ -54,7 +54,7 @@ def rerank(
     gallery: Embedding,
     *,
     rows: int | None = None,
-    watch: Callable[[int, int], None] | None = None,
+    watch: Progress | None = None,
 ) -> Iterator[Block]:
     """(first query row, re-ranked distances [rows, G]), for all queries in turn.
 
@@ -76,7 +76,7 @@ def rerank(
         yield some.start, block.add_(1 - shared / (2 - shared), alpha=1 - settings.weight)
 
 
-def _neighbours(settings: KReciprocal, union: Embedding, watch: Callable[[int, int], None]) -> tuple[Tensor, Tensor]:
+def _neighbours(settings: KReciprocal, union: Embedding, watch: Progress) -> tuple[Tensor, Tensor]:
     """The nearest images of each [N,k], as many as k1 and k2 ask for, and its distance to the farthest [N]."""
     fill, count = settings.base.between(union, union), len(union)
     near = torch.empty(
@@ -106,7 +106,7 @@ def _neighbourhoods(settings: KReciprocal, union: Embedding, near: Tensor, farth
     return _stack(
         [
             _weighted(settings, union, _expanded(near, mutual, half, mutual_half, rows), rows, farthest)
-            for rows in row_slices(len(near), step, 1)
+            for rows in row_slices(len(near), step)
         ],
         len(near),
     )
@@ -116,7 +116,7 @@ def _reciprocal(near: Tensor) -> Tensor:
     """Whether each neighbour in `near` [N,k] also has the image among its own → bool [N,k]."""
     own = torch.arange(len(near), device=near.device)[:, None, None]
     step = max(1, COMPARISONS // near.shape[1] ** 2)
-    return torch.cat([(near[near[rows]] == own[rows]).any(2) for rows in row_slices(len(near), step, 1)])
+    return torch.cat([(near[near[rows]] == own[rows]).any(2) for rows in row_slices(len(near), step)])
 
 
 def _expanded(near: Tensor, mutual: Tensor, half: Tensor, mutual_half: Tensor, rows: slice) -> Tensor:
@@ -162,7 +162,7 @@ def _averaged(weights: Sparse, near: Tensor) -> Sparse:
     """Each row becomes the mean of the rows of its first neighbours `near` [N,k2]."""
     count, width = len(near), near.shape[1] * weights.columns.shape[1]
     step = max(1, COMPARISONS // (8 * width))
-    return _stack([_mean_of_rows(weights, near[rows]) for rows in row_slices(count, step, 1)], count)
+    return _stack([_mean_of_rows(weights, near[rows]) for rows in row_slices(count, step)], count)
 
 
 def _mean_of_rows(weights: Sparse, near: Tensor) -> Sparse:
@@ -200,7 +200,7 @@ def _shared(weights: Sparse, members: _Members, width: int) -> Tensor:
     first = members.first[weights.columns.clamp(max=len(members.first) - 1)]
     ends = sizes.sum(1).cumsum(0)
     step = int(torch.searchsorted(ends, COMPARISONS // 8)) if len(ends) else 0
-    for rows in row_slices(len(out), max(1, step), 1):
+    for rows in row_slices(len(out), max(1, step)):
         row, place = (sizes[rows] > 0).nonzero(as_tuple=True)
         size = sizes[rows][row, place]
         start = first[rows][row, place] - (size.cumsum(0) - size)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from halfseen.types import InputError, Sample
+from halfseen.types import SPLITS, InputError, Sample
 
 Counts: TypeAlias = Mapping[str, tuple[int, int]]  # split → identities, images
 Parse: TypeAlias = Callable[[str], tuple[int, int] | None]  # name → pid, camid; None: not understood
@@ -232,7 +232,7 @@ def shortened(names: Iterable[str], most: int = 3) -> str:
 def notes_on(reading: Reading, counts: Counts, distractor: int | None) -> list[str]:
     """One sentence for each split that is empty, differs from the published `counts` or had names that say nothing."""
     notes = []
-    for split in ("train", "query", "gallery"):
+    for split in SPLITS:
         listing: Listing | None = getattr(reading, split)
         if listing is None:
             continue
