@@ -113,9 +113,7 @@ class ExportSet:
             printing.print_note(f"note: {note}")
         with printing.progress_bar("writing") as progress:
             manifest = export(splits, self.out, workers=self.workers, progress=progress)
-        printing.print_line(
-            f"{sum(len(getattr(splits, split)) for split in SPLITS):,} images are there; see {manifest}"
-        )
+        printing.print_line(f"{sum(map(len, splits.by_name.values())):,} images are there; see {manifest}")
         return 0
 
 

@@ -96,6 +96,11 @@ class Splits:
     notes: tuple[str, ...] = ()
     strays: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def by_name(self) -> dict[str, tuple[Sample, ...]]:
+        """The samples of train, query and gallery, in the order of SPLITS."""
+        return {"train": self.train, "query": self.query, "gallery": self.gallery}
+
 
 @dataclass(frozen=True)
 class Cues:

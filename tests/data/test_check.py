@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
 
 import halfseen.data.check as check_module
 from halfseen.data.check import Fault, Tally, check
@@ -263,7 +262,7 @@ def test_an_interruption_leaves_the_rest_unread(tmp_path: Path, monkeypatch: pyt
     samples = tuple(Sample(tmp_path / f"{i}.png", f"{i}.png", i, 0) for i in range(900))
     begun, gate = [], threading.Event()
 
-    def slowly(path: Path) -> Tensor:
+    def slowly(path: Path) -> bytes:
         begun.append(path)
         if len(begun) > 1:
             gate.wait(0.05)
@@ -272,7 +271,7 @@ def test_an_interruption_leaves_the_rest_unread(tmp_path: Path, monkeypatch: pyt
     def interrupt(_done: int, _total: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(check_module, "read_image", slowly)
+    monkeypatch.setattr(check_module, "read_bytes", slowly)
     with pytest.raises(KeyboardInterrupt):
         check(Splits("mine", tmp_path, samples, (), ()), workers=2, progress=interrupt)
     assert len(begun) < 20  # of 900

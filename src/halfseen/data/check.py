@@ -16,10 +16,10 @@ from typing import Literal, NamedTuple, TypeAlias
 from PIL import Image
 
 from halfseen.data.files import shown
-from halfseen.data.images import FORMATS, MAX_BYTES, MAX_PIXELS, read_image
+from halfseen.data.images import FORMATS, MAX_BYTES, MAX_PIXELS, decode_image, read_bytes
 from halfseen.data.sets import SETS
 from halfseen.data.sets.folders import count_people, shortened
-from halfseen.types import SPLITS, Edit, InputError, Progress, Sample, Splits
+from halfseen.types import Edit, InputError, Progress, Sample, Splits
 
 Kind: TypeAlias = Literal[
     "missing",
@@ -85,7 +85,7 @@ def check(splits: Splits, *, workers: int | None = None, progress: Progress | No
     """Read every picture of `splits` with `workers` threads and report all faults, of the files and of the facts."""
     if workers is not None and workers < 1:
         raise InputError(f"{workers} workers cannot read anything; give 1 or more, or none to let the machine decide")
-    parts: dict[str, tuple[Sample, ...]] = {split: getattr(splits, split) for split in SPLITS}
+    parts = splits.by_name
     paths = list(dict.fromkeys(sample.path for samples in parts.values() for sample in samples))
     findings = _look_at_all(paths, workers, progress)
     duplicates, notes = _duplicates(parts, findings)
@@ -119,9 +119,9 @@ def _look_at_all(paths: list[Path], workers: int | None, progress: Progress | No
 
 def _look(path: Path) -> Finding:
     try:
-        read_image(path)
-        data = path.read_bytes()
-    except (InputError, OSError) as error:
+        data = read_bytes(path)
+        decode_image(data, shown(path))
+    except InputError as error:
         return Finding("unreadable", str(error))
     if data.startswith(PNG) and not _png_is_sound(data):
         return Finding(

@@ -102,8 +102,8 @@ def export(
 
 
 def _tasks(splits: Splits, target: Path, masks: bool) -> Iterator[Task]:
-    for split, folder in FOLDERS.items():
-        samples: tuple[Sample, ...] = getattr(splits, split)
+    for split, samples in splits.by_name.items():
+        folder = FOLDERS[split]
         for number, sample in enumerate(samples, 1):
             camid = sample.camid if splits.has_cameras or split == "train" else int(split == "gallery")
             pid = f"{sample.pid:04d}" if sample.pid >= 0 else str(sample.pid)
@@ -134,7 +134,7 @@ def _card(splits: Splits, tasks: list[Task], layout: str, masks: bool) -> bytes:
         "name": splits.name,
         "set": _VARIANT.split(splits.name)[0],
         "variants": [{"rule": rule, "seed": int(seed or 0)} for rule, seed in _VARIANT.findall(splits.name)],
-        "counts": {split: len(getattr(splits, split)) for split in SPLITS},
+        "counts": {split: len(samples) for split, samples in splits.by_name.items()},
         "layout": layout,
         "masks": masks,
         "pictures": sha256(facts.encode()).hexdigest(),

@@ -34,7 +34,7 @@ _PILLOW_SPEAKS = threading.Lock()  # silencing warnings is global to the process
 
 def read_image(path: str | os.PathLike[str]) -> Tensor:
     """The picture at `path` as uint8 RGB [3,H,W], turned upright if its EXIF orientation says so."""
-    return decode_image(_read_bytes(path), shown(path))
+    return decode_image(read_bytes(path), shown(path))
 
 
 def decode_image(data: bytes, where: str) -> Tensor:
@@ -67,7 +67,7 @@ def save_image(path: str | os.PathLike[str], image: Tensor) -> None:
         picture.save(beside, kind, quality=95)  # PNG is exact and ignores it
 
 
-def _read_bytes(path: str | os.PathLike[str]) -> bytes:
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
     """What the file holds; anything but a regular file of sensible size is an error, before it is opened."""
     try:
         about = Path(path).stat()

@@ -63,8 +63,7 @@ def partial(splits: Splits, seed: int = 0) -> Splits:
     n//4 of these to a half. A cut picture's occlusion becomes UNKNOWN: no label says "cut off".
     """
     made, notes = [], []
-    for split in SPLITS:
-        samples: tuple[Sample, ...] = getattr(splits, split)
+    for split, samples in splits.by_name.items():
         order = _shuffled(samples, str(seed))
         quarter, half = len(order) // 4, len(order) // 2
         parts = dict.fromkeys(order[:quarter], 2) | dict.fromkeys(order[quarter:half], 3)
@@ -90,8 +89,7 @@ def occluded(
     _check_wishes(kinds, share)
     sources = bank(splits)
     made, notes = [], []
-    for split in SPLITS:
-        samples: tuple[Sample, ...] = getattr(splits, split)
+    for split, samples in splits.by_name.items():
         chosen = set(_shuffled(samples, f"occluded/{seed}/")[: round(share.get(split, 0) * len(samples))])
         made.append(
             tuple(

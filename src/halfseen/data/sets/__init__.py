@@ -55,7 +55,7 @@ def doubt(splits: Splits) -> str | None:
     """A sentence if no split has the published counts: several sets share one layout, and this may be another."""
     dataset, variant = find_set(splits.name.partition("+")[0])
     counts = dataset.expected[variant]
-    found = {s: (count_people(getattr(splits, s), dataset.distractor), len(getattr(splits, s))) for s in counts}
+    found = {s: (count_people(samples, dataset.distractor), len(samples)) for s, samples in splits.by_name.items()}
     if not counts or any(found[split] == tuple(published) for split, published in counts.items()):
         return None
     return f"no split has the published counts of {dataset.title}; is {shown(splits.root)} another data set?"

@@ -68,7 +68,7 @@ def save_manifest(splits: Splits, path: Path | str) -> None:
     write = {".csv": _write_csv, ".parquet": _write_parquet}.get(target.suffix.lower())
     if write is None:
         raise InputError(f"{str(path)!r} ends neither in .csv nor in .parquet; choose one of the two")
-    samples = [(split, sample) for split in CAMERAS for sample in getattr(splits, split)]
+    samples = [(split, sample) for split, part in splits.by_name.items() for sample in part]
     rows = [_row(split, sample, target.parent) for split, sample in samples]
     if not rows:
         raise InputError(f"{splits.name} holds no pictures, so there is nothing to write to {str(path)!r}")
