@@ -176,8 +176,8 @@ def test_every_distance_and_protocol_can_be_asked_for() -> None:
 # --- words ---
 
 
-VERBS: dict[str, Any] = {name: verb for name, verb in cli.VERBS.items() if name != "data"}
-VERBS |= {f"data {name}": verb for name, verb in cli.DATA_VERBS.items()}
+VERBS: dict[str, Any] = {name: verb for name, verb in cli.VERBS.items() if name not in cli.GROUPS}
+VERBS |= {f"{group} {name}": verb for group, verbs in cli.GROUPS.items() for name, verb in verbs.items()}
 
 
 @pytest.mark.parametrize("name", VERBS)
@@ -193,11 +193,11 @@ def test_help_names_and_describes_every_option(name: str, run: Run) -> None:
         assert " ".join(text[1].split()) in flat
 
 
-@pytest.mark.parametrize("words", [(), ("--help",), ("data",), ("data", "--help")], ids=" ".join)
+@pytest.mark.parametrize("words", [(), ("--help",), ("data",), ("data", "--help"), ("world",)], ids=" ".join)
 def test_help_names_every_verb(words: tuple[str, ...], run: Run) -> None:
     code, out, err = run(*words)
     assert (code, err) == (0, "")
-    for name, verb in (cli.DATA_VERBS if "data" in words else cli.VERBS).items():
+    for name, verb in cli.GROUPS.get("".join(words[:1]), cli.VERBS).items():
         assert verb.__doc__
         assert re.search(rf"• {name} +{verb.__doc__.split()[0]} ", out)
 
@@ -216,6 +216,9 @@ UNKNOWN = [
     ("evaluate", "--query", "a.npz", "--gallery", "b.npz", "--k1", "many"),
     ("data", "check"),
     ("data", "export", "market1501"),
+    ("world", "render"),
+    ("world", "render", "out", "--covered", "0.5"),
+    ("world", "paint", "out"),
 ]
 
 

@@ -25,6 +25,7 @@ from halfseen.evaluate import DISTANCES, evaluate, reranked, usual_distance
 from halfseen.ops.distance import CoarseToFine
 from halfseen.ops.metrics import PROTOCOLS
 from halfseen.types import InputError
+from halfseen.world_verbs import DrawSheet, RenderWorld
 
 ProtocolName: TypeAlias = Literal["market", "all", "occ", "npo", "ntp"]
 DistanceName: TypeAlias = Literal[
@@ -90,21 +91,17 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Demo:
-    """Draw a small benchmark in memory, score it under all protocols and print the table."""
+    """Find the partly hidden people of the street that comes with halfseen, and score several ways to do it."""
 
-    people: int = 60
-    """How many people to draw."""
-    seed: int = 0
-    """Another seed draws other people."""
     out: Path | None = None
-    """Also write the embeddings and a contact sheet into this folder."""
+    """Also write the embeddings and a picture of some answers into this folder."""
 
     def run(self) -> int:
-        run_demo(self.people, self.seed, self.out)
+        run_demo(self.out)
         return 0
 
 
-Verb: TypeAlias = Evaluate | Demo | ListSets | CheckSet | ExportSet
+Verb: TypeAlias = Evaluate | Demo | ListSets | CheckSet | ExportSet | RenderWorld | DrawSheet
 
 
 @dataclass(frozen=True)
@@ -115,8 +112,21 @@ class Data:
         return main(["data", "--help"])
 
 
-VERBS: dict[str, Callable[..., Any]] = {"evaluate": Evaluate, "data": Data, "demo": Demo}
-DATA_VERBS: dict[str, Callable[..., Any]] = {"list": ListSets, "check": CheckSet, "export": ExportSet}
+@dataclass(frozen=True)
+class World:
+    """Render people who do not exist: `halfseen world --help`."""
+
+    def run(self) -> int:
+        return main(["world", "--help"])
+
+
+Verbs: TypeAlias = dict[str, Callable[..., Any]]
+
+VERBS: Verbs = {"evaluate": Evaluate, "data": Data, "world": World, "demo": Demo}
+GROUPS: dict[str, Verbs] = {
+    "data": {"list": ListSets, "check": CheckSet, "export": ExportSet},
+    "world": {"render": RenderWorld, "sheet": DrawSheet},
+}
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -128,12 +138,12 @@ def main(words: Sequence[str] | None = None) -> int:
     if words == ["--version"]:
         printing.print_line(f"halfseen {__version__}")
         return 0
-    group, verbs = ("halfseen data", DATA_VERBS) if words[:1] == ["data"] else ("halfseen", VERBS)
-    rest = words[1:] if verbs is DATA_VERBS else words
+    group = words[0] if words and words[0] in GROUPS else ""
+    verbs, rest = (GROUPS[group], words[1:]) if group else (VERBS, words)
     try:
         verb: Verb = tyro.extras.subcommand_cli_from_dict(
             verbs,
-            prog=group,
+            prog=f"halfseen {group}".rstrip(),
             description="Find people again when you only half see them. --version prints the version.",
             args=rest or ["--help"],
             config=(FlagCreatePairsOff,),

@@ -13,7 +13,7 @@ from tyro.conf import Positional
 from halfseen import printing
 from halfseen.data.check import check
 from halfseen.data.export import export
-from halfseen.data.sets import SETS, doubt, read_set, set_names
+from halfseen.data.sets import SETS, doubt, find_set, read_set, set_names
 from halfseen.data.variants import occluded, partial
 from halfseen.types import SPLITS, InputError, Splits
 
@@ -118,7 +118,7 @@ class ExportSet:
 
 
 def _read(name: str, root: Path | None) -> Splits:
-    place = root or os.environ.get("HALFSEEN_DATA")
+    place = root or find_set(name)[0].home or os.environ.get("HALFSEEN_DATA")
     if not place:
         raise InputError(
             f"no folder is named for {name}; give --root FOLDER, or set the environment variable HALFSEEN_DATA to one"

@@ -1,112 +1,96 @@
-"""A benchmark drawn in memory, to try everything on a machine that has nothing: figures in coloured clothes.
+"""The street that comes with halfseen, searched without any network: people are described by the colours of their parts.
 
-Nobody is real and no network is used: an image is described by the mean colours of its parts, which `ops.parts` finds
-from the figure's known joints. That is enough to see what the protocols measure and what visible parts are worth.
-Clothes repeat across people on purpose: only their combination tells who it is.
+Nobody is real; the world is rendered, so that it is known which pixel is which part and what hides what. An image is
+described by the colours of eight parts where they are seen. That is enough to see what the protocols measure and what
+it is worth to compare only what both pictures show.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from halfseen import printing
+from halfseen.data.cues import load_part_labels
 from halfseen.data.embeddings import Encoded, save_encoded
 from halfseen.data.images import save_image
-from halfseen.data.variants import paste
+from halfseen.data.sets import read_set
+from halfseen.data.variants import read_sample
 from halfseen.evaluate import evaluate, reranked
-from halfseen.ops.distance import Distance, Single, VisibleParts
+from halfseen.ops.distance import Distance, Single, VisibleParts, top_k
 from halfseen.ops.groupings import GROUPINGS
-from halfseen.ops.parts import fields, group, hide, visibility
 from halfseen.ops.pooling import pool
 from halfseen.ops.rerank import KReciprocal
-from halfseen.types import Embedding, Facts, InputError, Occluder, Occlusion, Progress
+from halfseen.types import Embedding, Facts, InputError, Occlusion, Progress, Sample, Splits
 
-HEIGHT, WIDTH = 128, 64
-GRID = (64, 32)
-CAMERAS, LOOKS = 4, 3  # each person walks past each camera and is seen there so many times
-MOST = 10_000  # people that fit the memory of a large machine
-SEEN = 0.35  # a part is visible if its map reaches this
-
-# joints of a standing figure, COCO order, as fractions of the image: x, y
-STANDING = torch.tensor(
-    [[.50, .10], [.52, .085], [.48, .085], [.55, .10], [.45, .10], [.64, .22], [.36, .22], [.70, .36], [.30, .36],
-     [.72, .49], [.28, .49], [.58, .50], [.42, .50], [.59, .71], [.41, .71], [.60, .91], [.40, .91]]
-)  # fmt: skip
-NECK, PELVIS, CROWN, CHIN = 17, 18, 19, 20  # points that painting adds to the joints
-# limbs to draw, from the back to the front: two points, radius as a fraction of the width, garment
-LIMBS = (
-    (11, 13, .085, 2), (12, 14, .085, 2), (13, 15, .07, 3), (14, 16, .07, 3), (15, 15, .075, 6), (16, 16, .075, 6),
-    (NECK, CHIN, .06, 5), (11, 12, .11, 2), (7, 9, .05, 4), (8, 10, .05, 4), (5, 7, .07, 1), (6, 8, .07, 1),
-    (5, 6, .09, 1), (5, 11, .10, 1), (6, 12, .10, 1), (NECK, PELVIS, .14, 1),
-    (CROWN, CROWN, .115, 0), (CHIN, CHIN, .09, 5),
-)  # fmt: skip
-GARMENTS = 7  # hair, top, thighs, shins, forearms, face, shoes
-WARDROBE = 6  # how many colours each garment comes in
+SET = "street"
+PARTS = len(GROUPINGS["eight"])
+SIZE = (128, 64)  # height, width that pictures are brought to
+FEWEST = 0.004  # a part is seen if it takes this share of the picture
+SHOWN, STRIPS = 8, 6  # answers of a query that are drawn, and queries
+RIGHT, WRONG, ASKED = (46, 160, 67), (218, 54, 51), (40, 44, 52)  # colours of frames
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """Figures: `images` uint8 [N,3,H,W], `keypoints` [N,17,3], `hidden` bool [N,H,W] and who and how in `facts`."""
+class Side(NamedTuple):
+    """Queries or gallery: the samples, their pictures uint8 [N,3,H,W], and what they are described by."""
 
+    samples: tuple[Sample, ...]
     images: Tensor
-    keypoints: Tensor
-    hidden: Tensor
-    facts: Facts
+    encoded: Encoded
 
 
-def draw_benchmark(people: int, seed: int) -> tuple[Drawn, Drawn]:
-    """Query and gallery; in each a third is hidden by things, a third by passers-by, and a third not at all."""
-    if not 2 <= people <= MOST:
-        raise InputError(f"{people} people cannot be drawn and told apart; draw 2 to {MOST:,}")
-    dice = torch.Generator().manual_seed(seed % 2**63)
-    pids, camids, looks = (
-        grid.flatten() for grid in torch.meshgrid(*map(torch.arange, (people, CAMERAS, LOOKS)), indexing="ij")
-    )
-    keypoints = _pose(len(pids), dice)
-    images = _paint(keypoints, _dress(people, dice)[pids], _light(dice)[camids], dice)
-    occlusion = torch.tensor([Occlusion.HOLISTIC, Occlusion.NPO, Occlusion.NTP])[(pids + camids + looks) % 3]
-    images, hidden = _occlude(images, pids, occlusion, dice)
-    drawn = Drawn(images, keypoints, hidden, Facts(pids, camids, occlusion))
-    asked = (looks == 0) & (camids % 2 == 0)
-    return _rows(drawn, asked), _rows(drawn, ~asked)
-
-
-def describe(drawn: Drawn) -> Embedding:
-    """Mean and spread of the colours of the whole picture and of eight parts: [N,9,6]."""
-    maps = group(fields(drawn.keypoints, (HEIGHT, WIDTH), GRID), GROUPINGS["eight"])
-    seen = hide(maps, drawn.hidden)
-    everywhere = seen.new_ones(len(seen), 1, *GRID)
-    colours = torch.nn.functional.interpolate(drawn.images.float() / 255, GRID, mode="area")
-    weights = torch.cat([everywhere, seen.square()], dim=1)
-    mean = pool(colours, weights, "mask")
-    spread = (pool(colours.square(), weights, "mask") - mean.square()).clamp(min=0).sqrt()
-    middle = mean[:, 1:].mean((0, 1))
-    shown = (visibility(seen) > SEEN).float()
-    return Embedding(torch.cat([mean - middle, spread], dim=2), torch.cat([torch.ones(len(seen), 1), shown], dim=1))
-
-
-def run_demo(people: int, seed: int, out: Path | None) -> None:
-    """Draw, describe, score in several ways, print."""
-    query, gallery = draw_benchmark(people, seed)
-    sides = [Encoded(describe(drawn), drawn.facts) for drawn in (query, gallery)]
+def run_demo(out: Path | None) -> None:
+    """Read, describe, score in several ways, print; with `out`, draw and save."""
+    splits = read_set(SET)
+    with printing.progress_bar("describing") as progress:
+        query, gallery = (describe(splits, split, progress) for split in (splits.query, splits.gallery))
+    hidden = sum(sample.occlusion is not Occlusion.HOLISTIC for sample in splits.gallery) / len(splits.gallery)
     printing.print_line(
-        f"{people} people drawn (seed {seed}): {len(query.facts)} queries, {len(gallery.facts)} gallery images, "
-        f"{CAMERAS} cameras, two in three hidden by a thing (NPO) or a passer-by (NTP)."
+        f"{len({s.pid for s in splits.query})} people on a rendered street, before 6 cameras: {len(query.samples)} "
+        f"queries,\nall partly hidden, and {len(gallery.samples)} gallery images, of which {hidden:.0%} are."
     )
-    printing.print_line("No network here: an image is described by the mean colours of its parts.\n")
+    printing.print_line("No network here: an image is described by the colours of its parts.\n")
     rows: list[list[str]] = []
     with printing.progress_bar("scoring") as progress:
         for what, distance, choose in WAYS:
-            rows += _score(what, distance, [choose(side) for side in sides], progress)
+            rows += _score(what, distance, [choose(side.encoded) for side in (query, gallery)], progress)
     columns = ("matching", "protocol", "mAP", "mINP", *(f"R{r}" for r in printing.RANKS), "queries", "pos.")
     printing.print_table("Scores in per cent", columns, rows, words=2)
     if out:
-        _save(out, query, gallery, sides)
+        _save(out, query, gallery)
+
+
+def describe(splits: Splits, samples: tuple[Sample, ...], progress: Progress | None = None) -> Side:
+    """The pictures of `samples` and their descriptors [N,9,6]: mean and spread of the whole's colours and the parts'."""
+    images, labels = [], []
+    for done, sample in enumerate(samples, 1):
+        image = read_sample(sample).image[None].float()
+        images.append(F.interpolate(image, SIZE, mode="bilinear", antialias=True)[0].round().to(torch.uint8))
+        part_map = load_part_labels((splits.root / "parts" / sample.name).with_suffix(".png"))
+        labels.append(F.interpolate(part_map[None, None].float(), SIZE, mode="nearest")[0, 0].long())
+        if progress:
+            progress(done, len(samples))
+    pictures = torch.stack(images)
+    embedding = colours_of_parts(pictures, torch.stack(labels))
+    return Side(samples, pictures, Encoded(embedding, Facts.of(samples)))
+
+
+def colours_of_parts(images: Tensor, labels: Tensor) -> Embedding:
+    """[N,9,6] of `images` uint8 [N,3,H,W] and part `labels` [N,H,W]: how the colours of the whole picture, and of
+    each part that is seen, lie (mean and spread), in the light of the picture."""
+    parts = torch.stack([labels == part for part in range(1, PARTS + 1)], dim=1).float()
+    masks = torch.cat([torch.ones_like(parts[:, :1]), parts], dim=1)
+    light = images.float().mean((2, 3), keepdim=True)  # a camera's cast and the hour colour all of a picture
+    colours = (images.float() / light.clamp(min=1)).clamp(max=4)
+    mean = pool(colours, masks, "mask")
+    spread = (pool(colours.square(), masks, "mask") - mean.square()).clamp(min=0).sqrt()
+    seen = parts.mean((2, 3)) > FEWEST
+    return Embedding(torch.cat([mean, spread], dim=2), torch.cat([torch.ones_like(seen[:, :1]), seen], dim=1).float())
 
 
 def _whole(side: Encoded) -> Encoded:
@@ -140,102 +124,43 @@ def _score(what: str, distance: Distance | KReciprocal, sides: list[Encoded], pr
     return [[what if i == 0 else "", *row[:-2], row[-1]] for i, row in enumerate(cells)]  # no query is ever skipped
 
 
-def _save(out: Path, query: Drawn, gallery: Drawn, sides: list[Encoded]) -> None:
+def _save(out: Path, query: Side, gallery: Side) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{out} cannot be made: {error.strerror}; choose another folder") from error
-    for name, side in zip(("query", "gallery"), sides, strict=True):
-        save_encoded(out / f"{name}.safetensors", _visible_parts(side))
-    save_image(out / "people.png", contact_sheet(query.images, gallery.images))
+    for name, side in (("query", query), ("gallery", gallery)):
+        save_encoded(out / f"{name}.safetensors", _visible_parts(side.encoded))
+    save_image(out / "ranks.png", rank_strips(query, gallery))
     printing.print_line(
-        f"\nwrote {out}/query.safetensors, gallery.safetensors and people.png; now try\n"
+        f"\nwrote {out}/query.safetensors, gallery.safetensors and ranks.png; now try\n"
         f"halfseen evaluate --query {out}/query.safetensors --gallery {out}/gallery.safetensors"
     )
 
 
-def contact_sheet(*images: Tensor, columns: int = 16, rows: int = 3) -> Tensor:
-    """The first pictures of each batch [N,3,H,W], `rows` rows of each → uint8 [3,·,·]."""
-    picked = torch.cat([batch[: columns * rows] for batch in images])
-    picked = picked[: len(picked) // columns * columns] if len(picked) >= columns else picked
-    columns = min(columns, len(picked))
-    framed = torch.nn.functional.pad(picked, (2, 2, 2, 2), value=255)
-    lines = [torch.cat(list(line), dim=2) for line in torch.split(framed, columns)]
+def rank_strips(query: Side, gallery: Side) -> Tensor:
+    """uint8 [3,·,·]: some queries, each with its nearest gallery images of other cameras, framed green if right."""
+    sides = [_visible_parts(side.encoded) for side in (query, gallery)]
+    order = top_k(VisibleParts(), sides[0].embedding, sides[1].embedding, len(gallery.samples)).indices
+    lines = []
+    for row in range(0, len(query.samples), max(1, len(query.samples) // STRIPS))[:STRIPS]:
+        asked = query.samples[row]
+        others = [
+            g
+            for g in order[row].tolist()
+            if (gallery.samples[g].pid, gallery.samples[g].camid) != (asked.pid, asked.camid)
+        ]
+        strip = [_framed(query.images[row], ASKED)]
+        strip += [
+            _framed(gallery.images[g], RIGHT if gallery.samples[g].pid == asked.pid else WRONG) for g in others[:SHOWN]
+        ]
+        lines.append(torch.cat(strip, dim=2))
     return torch.cat(lines, dim=1)
 
 
-def _rows(drawn: Drawn, rows: Tensor) -> Drawn:
-    return Drawn(drawn.images[rows], drawn.keypoints[rows], drawn.hidden[rows], drawn.facts[rows.nonzero()[:, 0]])
-
-
-def _dress(people: int, dice: torch.Generator) -> Tensor:
-    """Colours [people,garments,3]; shins are as often of the trousers' colour as bare, forearms likewise."""
-    wardrobe = torch.rand(GARMENTS, WARDROBE, 3, generator=dice)
-    skin = torch.tensor([0.87, 0.68, 0.55]) * (0.45 + 0.55 * torch.rand(people, 1, generator=dice))
-    choice = torch.randint(0, WARDROBE, (people, GARMENTS), generator=dice)
-    worn = wardrobe[torch.arange(GARMENTS), choice]
-    bare = torch.rand(people, 2, 1, generator=dice) < 0.5
-    worn[:, 3] = torch.where(bare[:, 0], skin, worn[:, 2])
-    worn[:, 4] = torch.where(bare[:, 1], skin, worn[:, 1])
-    worn[:, 5] = skin
-    worn[:, 0] *= 0.5
-    return worn
-
-
-def _light(dice: torch.Generator) -> Tensor:
-    """Each camera's colour cast [cameras,3]."""
-    return 0.85 + 0.3 * torch.rand(CAMERAS, 3, generator=dice)
-
-
-def _pose(count: int, dice: torch.Generator) -> Tensor:
-    """Keypoints [count,17,3]: steps, swinging arms, and boxes that sit a little off."""
-    points = STANDING.repeat(count, 1, 1)
-    stride = (torch.rand(count, 1, generator=dice) - 0.5) * 0.22
-    points[:, [13, 15], 0] += stride * torch.tensor([0.5, 1.0])
-    points[:, [14, 16], 0] -= stride * torch.tensor([0.5, 1.0])
-    points[:, [7, 9], 0] -= stride * torch.tensor([0.3, 0.8])
-    points[:, [8, 10], 0] += stride * torch.tensor([0.3, 0.8])
-    points += (torch.rand(count, 1, 2, generator=dice) - 0.5) * torch.tensor([0.12, 0.04])
-    points *= torch.tensor([WIDTH, HEIGHT])
-    return torch.cat([points - 0.5, torch.ones(count, 17, 1)], dim=2)
-
-
-def _paint(keypoints: Tensor, colours: Tensor, light: Tensor, dice: torch.Generator) -> Tensor:
-    """uint8 images [N,3,H,W] of figures in `colours` [N,garments,3] under `light` [N,3]."""
-    count = len(keypoints)
-    y, x = torch.meshgrid(torch.arange(HEIGHT), torch.arange(WIDTH), indexing="ij")
-    at = torch.stack([x, y], dim=-1).float()
-    wall, floor = (0.25 + 0.5 * torch.rand(2, count, 3, 1, 1, generator=dice)).unbind()
-    image = torch.where(y > 0.8 * HEIGHT, floor, wall * (1.1 - 0.4 * y / HEIGHT))
-    points = torch.cat([keypoints[..., :2], _added_points(keypoints[..., :2])], dim=1)
-    for first, second, radius, garment in LIMBS:
-        a, b = (points[:, point, None, None] for point in (first, second))
-        along = b - a
-        share = ((at - a) * along).sum(-1) / along.square().sum(-1).clamp(min=1e-6)
-        away = (at - a - share.clamp(0, 1)[..., None] * along).norm(dim=-1) / (radius * WIDTH)
-        shade = (1.08 - 0.22 * away.square()).clamp(min=0.5)[:, None]
-        cover = ((1 - away) * radius * WIDTH).clamp(0, 1)[:, None]
-        image = image * (1 - cover) + colours[:, garment, :, None, None] * shade * cover
-    image = image * light[:, :, None, None] + 0.02 * torch.randn(image.shape, generator=dice)
-    return (image.clamp(0, 1) * 255).round().to(torch.uint8)
-
-
-def _added_points(joints: Tensor) -> Tensor:
-    """NECK, PELVIS, CROWN and CHIN [N,4,2] of `joints` [N,17,2]."""
-    neck, pelvis, nose = joints[:, [5, 6]].mean(1), joints[:, [11, 12]].mean(1), joints[:, 0]
-    down = nose.new_tensor([0.0, 0.015 * HEIGHT])
-    return torch.stack([neck, pelvis, nose - down, nose + down], dim=1)
-
-
-def _occlude(images: Tensor, pids: Tensor, occlusion: Tensor, dice: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Paste a thing or a passer-by, cut from another person's picture, where `occlusion` [N] says so."""
-    things = (Occluder.TALL_LEFT, Occluder.TALL_RIGHT, Occluder.WIDE_TOP, Occluder.WIDE_BOTTOM)
-    out, hidden = images.clone(), torch.zeros(len(images), HEIGHT, WIDTH, dtype=torch.bool)
-    other = (pids + torch.randint(1, int(pids.max()) + 1, pids.shape, generator=dice)) % (pids.max() + 1)
-    seeds = torch.randint(0, 2**31, pids.shape, generator=dice)
-    sources = other * (CAMERAS * LOOKS) + seeds % (CAMERAS * LOOKS)
-    for row in (occlusion != Occlusion.HOLISTIC).nonzero()[:, 0].tolist():
-        seed = int(seeds[row])
-        kind = Occluder.PEDESTRIAN if occlusion[row] == Occlusion.NTP else things[seed % len(things)]
-        out[row], hidden[row] = paste(images[row], images[int(sources[row])], kind, seed)
-    return out, hidden
+def _framed(image: Tensor, colour: tuple[int, int, int]) -> Tensor:
+    frame = torch.tensor(colour, dtype=torch.uint8)[:, None, None]
+    height, width = image.shape[1:]
+    out = frame.expand(3, height + 6, width + 6).clone()
+    out[:, 3:-3, 3:-3] = image
+    return F.pad(out, (3, 3, 3, 3), value=255)

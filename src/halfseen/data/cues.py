@@ -146,6 +146,15 @@ def load_part_labels(path: Path, parts: int | None = None) -> Tensor:
     return torch.from_numpy(labels)
 
 
+def save_part_labels(path: Path, labels: Tensor, palette: Sequence[tuple[int, int, int]]) -> None:
+    """Save `labels` uint8 [h,w] as a PNG of palette indices; number i is shown in the i-th colour of `palette`."""
+    picture = Image.fromarray(labels.cpu().numpy())
+    spare = max(0, 17 - len(palette))  # from 17 colours on it is a byte a pixel, which is easier to read, and smaller
+    picture.putpalette([shade for colour in (*palette, *[(255, 255, 255)] * spare) for shade in colour])
+    with whole(path) as beside:
+        picture.save(beside, "PNG")
+
+
 def _load_label_image(path: Path) -> NDArray[np.int64]:
     _check_exists(path)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 from halfseen.types import InputError
 
 PART = ".part"  # the ending of what is being written
+FULL = (errno.ENOSPC, errno.EDQUOT)  # the disk, or the share of it that one may use
 
 
 def shown(path: str | os.PathLike[str]) -> str:
@@ -28,9 +30,8 @@ def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield beside
         beside.replace(target)
     except OSError as error:
-        raise InputError(
-            f"{shown(path)} cannot be written ({error.strerror or error}); choose a folder that exists and is yours"
-        ) from error
+        do = "make room there" if error.errno in FULL else "choose a folder that exists and is yours"
+        raise InputError(f"{shown(path)} cannot be written ({error.strerror or error}); {do}") from error
     finally:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)

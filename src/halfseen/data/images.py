@@ -52,8 +52,8 @@ def decode_image(data: bytes, where: str) -> Tensor:
         raise _damaged(where) from error
 
 
-def save_image(path: str | os.PathLike[str], image: Tensor) -> None:
-    """Write `image`, uint8 [3,H,W], as JPEG or PNG by the ending of `path`; either wholly or not at all."""
+def save_image(path: str | os.PathLike[str], image: Tensor, quality: int = 95) -> None:
+    """Write `image`, uint8 [3,H,W], as JPEG of some `quality` or PNG by the ending of `path`; wholly or not at all."""
     target = Path(path)
     kind = SUFFIXES.get(target.suffix.lower())
     if kind is None:
@@ -64,7 +64,7 @@ def save_image(path: str | os.PathLike[str], image: Tensor) -> None:
         )
     picture = Image.fromarray(image.permute(1, 2, 0).contiguous().cpu().numpy())
     with whole(target) as beside:
-        picture.save(beside, kind, quality=95)  # PNG is exact and ignores it
+        picture.save(beside, kind, quality=quality)  # PNG is exact and ignores it
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:

@@ -17,6 +17,7 @@ from halfseen.data.sets.p_dukemtmc import P_DUKEMTMC
 from halfseen.data.sets.partial_ilids import PARTIAL_ILIDS
 from halfseen.data.sets.partial_reid import PARTIAL_REID
 from halfseen.data.sets.re_occluded_duke import RE_OCCLUDED_DUKE
+from halfseen.data.sets.world import STREET, WORLD
 from halfseen.types import InputError, Splits
 
 SETS: dict[str, DataSet] = {
@@ -30,16 +31,24 @@ SETS: dict[str, DataSet] = {
     "partial-ilids": PARTIAL_ILIDS,
     "cuhk03-np": CUHK03_NP,
     "msmt17": MSMT17,
+    "world": WORLD,
+    "street": STREET,
     "manifest": MANIFEST,
 }
 
 __all__ = ["SETS", "DataSet", "doubt", "find_set", "read_set", "set_names"]
 
 
-def read_set(name: str, root: Path | str) -> Splits:
-    """Read the data set called `name` or `name:variant` from `root`, or from the nearest folder below that holds it."""
+def read_set(name: str, root: Path | str | None = None) -> Splits:
+    """Read the data set called `name` or `name:variant` from `root`, or from the nearest folder below that holds it.
+
+    Only a set that comes with halfseen needs no `root`.
+    """
     dataset, variant = find_set(name)
-    reading = dataset.read(Path(root).absolute(), variant)  # not resolved: links are part of the names
+    place = root or dataset.home
+    if not place:
+        raise InputError(f"no folder is named for {name}; give the folder that holds it, or one above it, as the root")
+    reading = dataset.read(Path(place).absolute(), variant)  # not resolved: links are part of the names
     splits = {"train": reading.train, "query": reading.query, "gallery": reading.gallery}
     return Splits(
         name=dataset.name if variant == dataset.variants[0] else f"{dataset.name}:{variant}",

@@ -1,0 +1,1 @@
+"""People rendered from nothing: bodies, clothes, walks, cameras, occluders, and exactly known parts. Pure torch."""

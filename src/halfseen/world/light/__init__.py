@@ -1,0 +1,1 @@
+"""From surfaces to pixels: what is seen, in which colour, in which light."""

@@ -1,0 +1,1 @@
+"""What people carry, and what stands before them."""

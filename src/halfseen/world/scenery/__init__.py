@@ -1,0 +1,1 @@
+"""What lies behind people: places painted as the cameras see them."""

@@ -1,0 +1,219 @@
+"""The whole renderer at 64×32: what it says of a picture is what is in the picture."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from halfseen.ops.groupings import JOINTS
+from halfseen.types import InputError, Occlusion
+from halfseen.world.labels import COVERED, LIES_ON, SEEN, is_body
+from halfseen.world.photograph import World
+from halfseen.world.plan import Planned, Setting, Shot, Thing, plan
+from halfseen.world.render import Pictures, build, render
+from halfseen.world.shapes import PART, PARTS
+from halfseen.world.wardrobe import draw_people
+
+SIZE = (64, 32)
+SETTING = Setting(ids=6, images=10, cameras=3, height=SIZE[0], width=SIZE[1], sharing=0.3)
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    torch.set_num_threads(1)
+    return build(3, 0, 90)
+
+
+@pytest.fixture(scope="module")
+def planned(world: World) -> tuple[Planned, ...]:
+    return plan(SETTING, draw_people(6, 0, 0.3), world.cameras)
+
+
+@pytest.fixture(scope="module")
+def shots(planned: tuple[Planned, ...]) -> list[Shot]:
+    return [entry.shot for entry in planned]
+
+
+@pytest.fixture(scope="module")
+def pictures(world: World, shots: list[Shot]) -> Pictures:
+    return render(world, shots, SIZE)
+
+
+def rows(pictures: Pictures, chosen: slice) -> dict[str, Tensor]:
+    return {name: value[chosen] for name, value in vars(pictures).items()}
+
+
+def alone(shot: Shot) -> Shot:
+    return replace(shot, occlusion=Occlusion.HOLISTIC, thing=Thing.NONE, passer=None)
+
+
+def test_shapes_and_types(pictures: Pictures) -> None:
+    count = 60
+    assert pictures.images.shape == (count, 3, *SIZE)
+    assert pictures.images.dtype == pictures.parts.dtype == pictures.state.dtype == torch.uint8
+    assert pictures.parts.shape == (count, *SIZE)
+    assert int(pictures.parts.max()) < len(PARTS)
+    assert pictures.keypoints.isfinite().all()
+    assert ((pictures.covered >= 0) & (pictures.covered <= 1)).all()
+
+
+def test_a_picture_is_the_same_in_any_batch(world: World, shots: list[Shot], pictures: Pictures) -> None:
+    for chosen in (slice(0, 1), slice(7, 20), slice(41, 60)):
+        again = rows(render(world, shots[chosen], SIZE), slice(None))
+        expected = rows(pictures, chosen)
+        # chips compute roots and exponentials of many numbers at once, and of the last few otherwise
+        assert int((again.pop("images").int() - expected.pop("images").int()).abs().max()) <= 1
+        for name, values in expected.items():
+            assert torch.equal(again[name], values), (name, chosen)
+
+
+def test_covered_is_the_share_that_is_lost_against_the_same_picture_without_occluder(
+    world: World, shots: list[Shot], pictures: Pictures
+) -> None:
+    bare = render(world, [alone(shot) for shot in shots], SIZE)
+    assert (bare.covered == 0).all()
+    for row in range(len(shots)):
+        body, left = is_body(bare.parts[row]), is_body(pictures.parts[row])
+        assert not (left & ~body).any()
+        assert pictures.covered[row] == pytest.approx(1 - int(left.sum()) / max(1, int(body.sum())), abs=1e-6)
+        assert torch.equal(pictures.parts[row][left], bare.parts[row][left])
+
+
+def test_only_the_occluded_are_covered(shots: list[Shot], pictures: Pictures) -> None:
+    holistic = torch.tensor([shot.occlusion is Occlusion.HOLISTIC for shot in shots])
+    assert (pictures.covered[holistic] == 0).all()
+    assert (pictures.covered[~holistic] > 0.03).all()
+
+
+def test_the_asked_share_is_covered_on_the_whole(shots: list[Shot], pictures: Pictures) -> None:
+    # a bicycle's frame or a low table cannot hide half a body; all else comes near
+    hard = (Thing.BICYCLE, Thing.TABLE, Thing.CAR)
+    off = [
+        abs(float(pictures.covered[row]) - shot.covered)
+        for row, shot in enumerate(shots)
+        if shot.occlusion is not Occlusion.HOLISTIC and shot.thing not in hard and shot.keep == 1
+    ]
+    assert len(off) > 10
+    assert sum(off) / len(off) < 0.12
+
+
+@pytest.mark.parametrize("thing", [thing for thing in Thing if thing], ids=lambda thing: thing.name.lower())
+def test_each_thing_hides_somebody_and_is_to_be_seen(world: World, shots: list[Shot], thing: Thing) -> None:
+    base = [alone(shot) for shot in shots[:12]]
+    before = [replace(shot, occlusion=Occlusion.NPO, thing=thing, covered=0.45) for shot in base]
+    with_thing, without = render(world, before, SIZE), render(world, base, SIZE)
+    changed = (with_thing.images.int() - without.images.int()).abs().amax(1) > 12
+    hidden = is_body(without.parts) & ~is_body(with_thing.parts)
+    assert (with_thing.covered > 0.02).float().mean() > 0.8
+    assert changed.float().mean((1, 2)).median() > 0.04
+    assert (hidden & changed).sum() > 0.6 * hidden.sum()  # what is hidden looks like the thing, not like the person
+
+
+def test_a_seen_joint_lies_on_its_part_and_a_covered_one_does_not_show(pictures: Pictures) -> None:
+    seen = 0
+    for row in range(len(pictures.parts)):
+        for joint, name in enumerate(JOINTS):
+            x, y = pictures.keypoints[row, joint].round().long().tolist()
+            if int(pictures.state[row, joint]) != SEEN:
+                continue
+            side, _, rest = name.partition("_")
+            allowed = [PART[part.format(side)] for part in LIES_ON.get(rest, ("head",))]
+            near = pictures.parts[row, max(0, y - 3) : y + 4, max(0, x - 3) : x + 4].flatten().tolist()
+            assert set(near) & set(allowed), (row, name)
+            seen += 1
+    assert seen > 300
+
+
+def test_joints_outside_or_behind_others_are_covered(shots: list[Shot], pictures: Pictures) -> None:
+    inside = (
+        (pictures.keypoints > -0.5)
+        & (pictures.keypoints < torch.stack([torch.full_like(pictures.rows, SIZE[1]), pictures.rows], 1)[:, None] - 0.5)
+    ).all(2)
+    assert (pictures.state[~inside] == COVERED).all()
+    holistic = torch.tensor([shot.occlusion is Occlusion.HOLISTIC for shot in shots])
+    assert (pictures.state[holistic][inside[holistic]] != COVERED).all()
+    share = (pictures.state == COVERED).float().mean(1)
+    assert share[pictures.covered > 0.4].mean() > 0.25
+
+
+def test_boxes_hold_the_body(pictures: Pictures) -> None:
+    for row in range(len(pictures.parts)):
+        body = is_body(pictures.parts[row]).nonzero()
+        left, top, right, bottom = pictures.seen_box[row].tolist()
+        assert [top, left] == (body.amin(0) - 0.5).tolist()
+        assert [bottom, right] == (body.amax(0) + 0.5).tolist()
+        whole = pictures.whole_box[row]
+        assert (whole[:2] <= torch.tensor([left, top]) + 1.01).all()  # a pixel of slack: labels are of whole pixels
+        assert (whole[2:] >= torch.tensor([right, bottom]) - 1.01).all()
+
+
+def test_partial_pictures_keep_their_upper_rows(shots: list[Shot], pictures: Pictures) -> None:
+    partial = [row for row, shot in enumerate(shots) if shot.keep < 1]
+    assert partial
+    for row in partial:
+        kept = int(pictures.rows[row])
+        assert kept == round(shots[row].keep * SIZE[0])
+        assert not pictures.parts[row, kept:].any()
+        below = pictures.keypoints[row, :, 1] >= kept - 0.5
+        assert (pictures.state[row][below] == COVERED).all()
+
+
+def mean_colour(pictures: Pictures, row: int, part: str) -> Tensor:
+    return pictures.images[row].float()[:, pictures.parts[row] == PART[part]].mean(1)
+
+
+def test_the_same_person_looks_alike_and_others_do_not(world: World, shots: list[Shot]) -> None:
+    """One camera, the same light: a torso's colour stays within a bound; people differ by more than that."""
+    people = list(dict.fromkeys(shot.stance.person for shot in shots))
+    moments = [replace(alone(shots[0]), camera=1, light=(0.0, 0.0, 0.0, 0.0), jitter=(0.0,) * 4, keep=1.0)] * 2
+    yaws = (0.3, -0.4)
+    colours = []
+    for person in people:
+        views = [
+            replace(moment, stance=replace(moment.stance, person=person, yaw=yaw, phase=0.3 + yaw))
+            for moment, yaw in zip(moments, yaws, strict=True)
+        ]
+        pictures = render(world, views, SIZE)
+        colours.append(torch.stack([mean_colour(pictures, row, "torso") for row in (0, 1)]))
+    own = torch.stack([(first - second).abs().mean() for first, second in colours])
+    assert own.max() < 25
+    tops = {person.upper: number for number, person in enumerate(people)}
+    firsts = torch.stack([colours[number][0] for number in tops.values()])
+    apart = torch.cdist(firsts, firsts, p=1) / 3
+    apart.fill_diagonal_(torch.inf)
+    assert apart.amin(1).median() > 1.5 * own.median()
+
+
+def test_photos_take_the_place_of_frames(world: World, shots: list[Shot]) -> None:
+    red = torch.zeros(3, 120, 160)
+    red[0] = 0.8
+    with_photo = render(replace(world, photos=(red,)), [alone(shots[0])], SIZE)
+    bare = with_photo.parts[0] == 0
+    red_mean, green_mean, _ = with_photo.images[0].float()[:, bare].mean(1).tolist()
+    assert red_mean > 2.5 * green_mean
+
+
+def test_the_seed_of_a_shot_changes_noise_only(world: World, shots: list[Shot]) -> None:
+    shot = alone(shots[3])
+    first, second = (render(world, [replace(shot, seed=seed)], SIZE) for seed in (1, 2))
+    assert torch.equal(first.parts, second.parts)
+    difference = (first.images.int() - second.images.int()).abs().float()
+    assert 0 < difference.mean() < 12
+
+
+@pytest.mark.parametrize("count", [0, 9])
+def test_a_number_of_cameras_that_does_not_exist_is_refused(count: int) -> None:
+    with pytest.raises(InputError, match=rf"{count} cameras were asked for; 8 are defined"):
+        build(count, 0, 90)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_the_gpu_draws_the_same_pictures(shots: list[Shot], pictures: Pictures) -> None:
+    drawn = render(build(3, 0, 90, device="cuda"), shots, SIZE)
+    assert (drawn.parts.cpu() != pictures.parts).float().mean() < 1e-3
+    off = (drawn.images.cpu().int() - pictures.images.int()).abs()
+    assert (off <= 1).float().mean() > 0.999
