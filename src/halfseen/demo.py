@@ -1,4 +1,4 @@
-"""The street that comes with halfseen, searched without any network: people are described by the colours of their parts.
+"""The street that comes with halfseen, searched without any network: people are described by their parts' colours.
 
 Nobody is real; the world is rendered, so that it is known which pixel is which part and what hides what. An image is
 described by the colours of eight parts where they are seen. That is enough to see what the protocols measure and what
@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from halfseen import printing
 from halfseen.data.cues import load_part_labels
 from halfseen.data.embeddings import Encoded, save_encoded
+from halfseen.data.files import shown
 from halfseen.data.images import save_image
 from halfseen.data.sets import read_set
 from halfseen.data.variants import read_sample
@@ -46,15 +47,12 @@ class Side(NamedTuple):
 
 def run_demo(out: Path | None) -> None:
     """Read, describe, score in several ways, print; with `out`, draw and save."""
+    if out:
+        _make(out)  # before the work, not after it
     splits = read_set(SET)
     with printing.progress_bar("describing") as progress:
         query, gallery = (describe(splits, split, progress) for split in (splits.query, splits.gallery))
-    hidden = sum(sample.occlusion is not Occlusion.HOLISTIC for sample in splits.gallery) / len(splits.gallery)
-    printing.print_line(
-        f"{len({s.pid for s in splits.query})} people on a rendered street, before 6 cameras: {len(query.samples)} "
-        f"queries,\nall partly hidden, and {len(gallery.samples)} gallery images, of which {hidden:.0%} are."
-    )
-    printing.print_line("No network here: an image is described by the colours of its parts.\n")
+    _print_header(splits)
     rows: list[list[str]] = []
     with printing.progress_bar("scoring") as progress:
         for what, distance, choose in WAYS:
@@ -65,8 +63,30 @@ def run_demo(out: Path | None) -> None:
         _save(out, query, gallery)
 
 
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"{shown(folder)} cannot be made: {why}; choose another folder") from error
+
+
+def _print_header(splits: Splits) -> None:
+    queries, gallery = (
+        f"{len(part)} {what}, {sum(s.occlusion is not Occlusion.HOLISTIC for s in part) / len(part):.0%} of them"
+        for part, what in ((splits.query, "queries"), (splits.gallery, "gallery images"))
+    )
+    everyone = splits.query + splits.gallery
+    people, cameras = {s.pid for s in everyone}, {s.camid for s in everyone}
+    printing.print_line(
+        f"{len(people)} people on a rendered street, before {len(cameras)} cameras.\n"
+        f"{queries} partly hidden; {gallery}."
+    )
+    printing.print_line("No network here: an image is described by the colours of its parts.\n")
+
+
 def describe(splits: Splits, samples: tuple[Sample, ...], progress: Progress | None = None) -> Side:
-    """The pictures of `samples` and their descriptors [N,9,6]: mean and spread of the whole's colours and the parts'."""
+    """The pictures of `samples` and their descriptors [N,9,6]: the colours of the whole and of eight parts."""
     images, labels = [], []
     for done, sample in enumerate(samples, 1):
         image = read_sample(sample).image[None].float()
@@ -125,10 +145,6 @@ def _score(what: str, distance: Distance | KReciprocal, sides: list[Encoded], pr
 
 
 def _save(out: Path, query: Side, gallery: Side) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{out} cannot be made: {error.strerror}; choose another folder") from error
     for name, side in (("query", query), ("gallery", gallery)):
         save_encoded(out / f"{name}.safetensors", _visible_parts(side.encoded))
     save_image(out / "ranks.png", rank_strips(query, gallery))
@@ -139,7 +155,10 @@ def _save(out: Path, query: Side, gallery: Side) -> None:
 
 
 def rank_strips(query: Side, gallery: Side) -> Tensor:
-    """uint8 [3,·,·]: some queries, each with its nearest gallery images of other cameras, framed green if right."""
+    """uint8 [3,·,·]: some queries and their first answers, framed green if right.
+
+    As the Market protocol has it, pictures of the same person by the query's own camera are left out.
+    """
     sides = [_visible_parts(side.encoded) for side in (query, gallery)]
     order = top_k(VisibleParts(), sides[0].embedding, sides[1].embedding, len(gallery.samples)).indices
     lines = []

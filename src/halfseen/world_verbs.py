@@ -19,6 +19,8 @@ from halfseen.world.render import build
 from halfseen.world.sheet import sheet
 from halfseen.world.wardrobe import draw_people
 
+CROWD = 60  # people among whom a sheet's are: the fewer there are, the more of their looks they would share
+
 
 @dataclass(frozen=True)
 class RenderWorld:
@@ -86,7 +88,9 @@ class DrawSheet:
         size = _size(self.size)
         if self.out.suffix.lower() not in SUFFIXES:  # before the work, not after it
             raise InputError(f"{self.out} does not end in one of {', '.join(SUFFIXES)}; choose one of these endings")
-        people = draw_people(self.people, self.seed)
+        if self.people < 1:
+            raise InputError(f"{self.people} people fill no sheet; give --people 1 or more")
+        people = draw_people(max(CROWD, self.people), self.seed)[: self.people]
         world = build(self.cameras, self.seed, size[0])
         save_image(self.out, sheet(world, people, size, self.seed))
         printing.print_line(f"{self.people} people before {self.cameras} cameras: {self.out}")

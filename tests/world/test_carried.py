@@ -13,6 +13,7 @@ from torch import Tensor
 
 from halfseen.world.bodies.body import body
 from halfseen.world.bodies.poses import Activity, Skeleton, skeleton
+from halfseen.world.light.fabrics import materials
 from halfseen.world.objects.carried import carried
 from halfseen.world.people import Carried, Carry, Outer, Person
 from halfseen.world.shapes import PART, SLOT, SLOTS, Mesh
@@ -205,3 +206,11 @@ def test_any_person_in_any_pose_is_sound(
         assert values.isfinite().all()
     assert (mesh.normals[0, used].norm(dim=-1) - 1).abs().max() < 1e-3
     assert mesh.vertices[0, used, 1].min() > -0.02
+
+
+def test_straps_are_nearly_of_the_colour_of_what_hangs_on_them() -> None:
+    for kind, share in {Carry.BACKPACK: 0.25, Carry.SHOULDER_BAG: 0.25, Carry.HANDBAG: 1.0}.items():
+        (one,) = carrying(kind, PEOPLE[:1])
+        bag, trim = (torch.tensor(colour) for colour in (one.carried.cloth.colours[0], one.carried.trim))
+        strap = materials([one]).colours[0, SLOT["bag_trim"], 0]
+        assert torch.allclose(strap, bag + share * (trim - bag), atol=1e-5)

@@ -21,7 +21,7 @@ from halfseen.world.plan import Shot, Stance, Thing
 from halfseen.world.shapes import Mesh, about_y, join, turned
 from halfseen.world.views import View, project
 
-NARROWEST = 0.38  # widths of a box are at least this share of its height, as a detector's are
+NARROWEST = 0.44  # widths of a box are at least this share of its height, as a detector's are
 GAP_THING, GAP_PASSER = (0.35, 0.9), (0.55, 1.1)  # metres before the person, nearest and farthest
 LONG_THING = {Thing.CAR: 2.0}  # metres of it that are moved aside at once
 DEEP_THING = {Thing.CAR: 0.9, Thing.BUSH: 0.55, Thing.TABLE: 0.4, Thing.TREE: 0.3}  # half their depth, in metres

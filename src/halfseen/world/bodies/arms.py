@@ -72,6 +72,7 @@ def _hanging(bone: Bones, frames: Tensor, does: Tensor, swing: Tensor, style: Te
     bend = 10 + 14 * style[:, 1, None] + 0.6 * swing
     bend = torch.where(loaded, 6.0, bend.clamp(min=6))
     hips = 2.55 * bone.hips[:, 0, 0] + 0.1 * (bone.girth - 1)  # their half-width, and an arm's: wrists stay outside
+    hips = hips + bone.wide
     apart = torch.rad2deg((hips - bone.shoulders[:, 0, 0]) / (UPPER_ARM + FOREARM))[:, None] + 2 + 4 * style[:, 1, None]
     chest = torch.rad2deg(torch.atan2(frames[:, 2, 0, 2], frames[:, 2, 2, 2]))[:, None]
     turn = chest - side * (8 + 0.5 * ahead.clamp(min=0))

@@ -37,9 +37,9 @@ _LOW_BUN, _HIGH_BUN = (0.0, -0.005, -0.122), (0.0, 0.105, -0.075)
 _CAP: Knots = ((0.0, 0.002), (0.0, 0.010), (0.30, 0.013), (0.62, 0.015), (0.86, 0.016))
 # A hood's arches, from the edge around the face backwards: how far ahead above and below; half-width, top and bottom.
 _HOOD: Knots = (
-    (0.08, 0.05, 0.076, 0.112, -0.118), (0.092, 0.056, 0.088, 0.128, -0.13), (0.062, 0.03, 0.103, 0.143, -0.15),
-    (0.005, -0.01, 0.11, 0.15, -0.165), (-0.06, -0.055, 0.104, 0.142, -0.175), (-0.108, -0.1, 0.078, 0.112, -0.18),
-    (-0.134, -0.132, 0.04, 0.066, -0.18), (-0.14, -0.142, 0.0, 0.04, -0.18),
+    (0.08, 0.05, 0.074, 0.112, -0.122), (0.092, 0.056, 0.085, 0.126, -0.138), (0.062, 0.03, 0.098, 0.14, -0.165),
+    (0.005, -0.01, 0.104, 0.146, -0.19), (-0.06, -0.065, 0.1, 0.136, -0.21), (-0.108, -0.115, 0.076, 0.104, -0.218),
+    (-0.13, -0.148, 0.042, 0.06, -0.222), (-0.134, -0.156, 0.0, 0.03, -0.222),
 )  # fmt: skip
 
 
@@ -145,7 +145,8 @@ def _hood(device: torch.device) -> Tensor:
     middle = 0.25 * high + 0.1 * low
     y = middle + cos * torch.where(cos > 0, high - middle, middle - low)
     z = below + (above - below) * ((y - low) / (high - low)).clamp(0, 1)
-    return torch.stack([wide * sin.sign() * sin.abs() ** 0.85, y, z], -1).to(device)
+    aside = torch.where(cos > 0, sin.abs() ** 0.85, 0.78 + 0.22 * sin.abs())  # below it lies on the shoulders
+    return torch.stack([wide * sin.sign() * aside, y, z], -1).to(device)
 
 
 def headwear(who: Figure, where: Mount) -> list[Sheet]:

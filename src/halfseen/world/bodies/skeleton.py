@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from halfseen.world.people import Outer, Person
+from halfseen.world.people import Bottom, Outer, Person
 
 # Points of a skeleton; `hand` and `toe` are the ends of the fingers and of the foot.
 POINTS = (
@@ -63,7 +63,7 @@ class Bones:
     """N people's measures: `height` [N] in metres; `girth`, `age` [N] as in `Build`; and in heights: `spine` [N,5,3]
     from pelvis to waist, chest, neck, head and crown, `hips` [N,2,3] from the pelvis and `shoulders` [N,2,3] from the
     chest to the left and the right joint, `leg` [N] from hip to ankle, `bulk` [N]: how much further ahead the front of
-    body and clothes lies than the average."""
+    body and clothes lies than the average, `wide` [N]: how much further aside coats and wide skirts do at the hands."""
 
     height: Tensor
     girth: Tensor
@@ -73,6 +73,7 @@ class Bones:
     shoulders: Tensor
     leg: Tensor
     bulk: Tensor
+    wide: Tensor
 
 
 def bones(people: Sequence[Person], device: torch.device) -> Bones:
@@ -80,6 +81,7 @@ def bones(people: Sequence[Person], device: torch.device) -> Bones:
     rows = [(b.height, b.girth, b.age, b.shoulders, b.hips, b.legs, b.belly, b.bust) for b in builds]
     height, girth, age, shoulders, hips, legs, belly, bust = torch.tensor(rows, device=device).reshape(-1, 8).unbind(1)
     dressed = torch.tensor([float(p.upper.outer != Outer.NONE) for p in people], device=device)
+    wide = torch.tensor([_wide(p) for p in people], device=device)
     torso = (NECK - HIP * legs) / (NECK - HIP)  # what the legs gain, the trunk loses
     zero, one = torch.zeros_like(legs), torch.ones_like(legs)
     # up and ahead: hollow at the waist, round at the back, the head before the neck
@@ -95,7 +97,13 @@ def bones(people: Sequence[Person], device: torch.device) -> Bones:
         shoulders=_pair(0.106 * shoulders, 0.087 * torso, -0.002 * one),
         leg=HIP * legs - ANKLE,
         bulk=0.08 * (girth - 1) + 0.025 * belly + 0.012 * bust + 0.012 * dressed,
+        wide=wide,
     )
+
+
+def _wide(person: Person) -> float:
+    lower, coat = person.lower, person.upper.outer is Outer.COAT
+    return 0.014 * coat + 0.012 * lower.width * (lower.bottom in (Bottom.SKIRT, Bottom.DRESS))
 
 
 def _pair(out: Tensor, up: Tensor, ahead: Tensor) -> Tensor:

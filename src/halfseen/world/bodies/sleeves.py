@@ -30,7 +30,7 @@ WIDE_LEG: Knots = (
 )  # fmt: skip
 
 # The rings over the shoulder: where, how large, and how far they lean towards the neck.
-CAP, CAP_SIZES, CAP_INWARD = (-0.075, -0.064, -0.03, 0.03), (0.0, 0.50, 0.83, 0.99), (0.013, 0.012, 0.008, 0.003)
+CAP, CAP_SIZES, CAP_INWARD = (-0.05, -0.042, -0.012, 0.05), (0.0, 0.50, 0.81, 0.97), (0.016, 0.014, 0.009, 0.004)
 SLEEVE = (0.15, 0.30, 0.42, 0.485, 0.55, 0.66, 0.85, 1.0, 0.99)  # shares of the way from there to the hem and in again
 TROUSERS = (0.0, 0.12, 0.26, 0.40, 0.47, 0.54, 0.68, 0.84, 0.93, 0.97, 1.0, 0.995)
 BARE_ARM = (0.0, 0.2, 0.38, 0.55, 0.75, 0.9, 1.0)

@@ -13,7 +13,7 @@ from halfseen.world.light import patterns, prints
 from halfseen.world.light.faces import FACE_NUMBERS, face
 from halfseen.world.light.noise import hash01, hashed, noise
 from halfseen.world.light.patterns import Show, Spot, inside
-from halfseen.world.people import Bottom, Cloth, Colour, Outer, Pattern, Person, Top
+from halfseen.world.people import Bottom, Carried, Carry, Cloth, Colour, Outer, Pattern, Person, Top
 from halfseen.world.shapes import SLOT, SLOTS, Mesh
 
 ThingCloths = tuple[Cloth, Cloth, Cloth]  # of the slots thing, thing_trim and thing_dark
@@ -182,7 +182,7 @@ def _cloths(person: Person) -> list[Cloth]:
         "shoe": person.shoes.cloth,
         "sole": _plain(person.shoes.sole, gloss=0.2),
         "bag": bag,
-        "bag_trim": _plain(person.carried.trim, gloss=0.4),
+        "bag_trim": _plain(_trim(person.carried), gloss=0.4),
         "umbrella": bag,
         "metal": _plain(_METAL, gloss=0.9),
     }
@@ -191,6 +191,13 @@ def _cloths(person: Person) -> list[Cloth]:
 
 def _plain(colour: Colour, gloss: float = 0.1) -> Cloth:
     return Cloth(Pattern.PLAIN, (colour, colour, colour), gloss=gloss)
+
+
+def _trim(carried: Carried) -> Colour:
+    """Straps are nearly of the colour of what hangs on them; handles and the like stand out."""
+    share = 0.25 if carried.kind in (Carry.BACKPACK, Carry.SHOULDER_BAG) else 1.0
+    red, green, blue = (a + share * (b - a) for a, b in zip(carried.cloth.colours[0], carried.trim, strict=True))
+    return red, green, blue
 
 
 def _all_over(cloth: Cloth) -> Cloth:

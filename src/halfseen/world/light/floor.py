@@ -9,8 +9,8 @@ from halfseen.world.light.shade import Light
 from halfseen.world.light.shadows import ShadowMap, lit
 from halfseen.world.views import View
 
-FOOT = 0.10  # metres around an ankle within which little of the sky reaches the floor
-DARKEST = 0.55  # what the floor loses there
+FOOT = 0.12  # metres around an ankle within which little of the sky reaches the floor
+DARKEST = 0.65  # what the floor loses there
 
 
 def floor_light(view: View, size: tuple[int, int], shadow: ShadowMap, light: Light, feet: Tensor) -> Tensor:

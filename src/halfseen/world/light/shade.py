@@ -26,6 +26,7 @@ _TEXEL, _HIGH, _WIDE = 0.005, 256, 512  # folds repeat after so many texels of s
 _BEHIND = 0.3  # metres, about: such that a quarter turn from the middle of a back to its side is 0.21
 _PIECE = 1 << 17  # points that are lit together: more at once fall out of the processor's memory
 _WRAP = 0.5  # how far soft light reaches around a body
+_BLACKEST = 0.015  # of the light that falls on it, black cloth throws back: its folds can be seen
 _SHOULDER = 0.65  # light above it is compressed, so that white cloth keeps its folds in the sun
 
 
@@ -108,7 +109,7 @@ def _screen(at: _Points, light: Light) -> Tensor:
     falls = (getattr(light, name).t().index_select(1, at.image) for name in ("direction", "sun", "sky", "ground"))
     direction, sun, sky, ground = falls
     screen, eye = at.colour.clamp(0, 1), at.to_eye.contiguous()
-    own = screen * screen
+    own = screen * ((1 + _BLACKEST) * screen - 2 * _BLACKEST) + _BLACKEST  # the square, but for dark cloth
     normal, seen = _towards(at.normal.contiguous(), eye)
     facing = _dot(normal, direction)
     wrap = _WRAP * (1 - light.hardness.index_select(0, at.image))

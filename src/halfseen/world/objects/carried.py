@@ -22,7 +22,7 @@ from halfseen.world.shapes import PART, Mesh, join, tube
 # and armpits (4) to the neck (9), and of its columns from the back (0) over right (4), front (8) and left (12).
 _PACK_STRAP = (
     (5.0, 15.1), (6.0, 14.4), (7.0, 13.2), (7.6, 12.0), (7.1, 10.8), (6.0, 9.8), (5.0, 9.5), (4.5, 9.4), (4.0, 9.4),
-    (3.4, 9.6), (3.0, 9.9), (2.6, 10.6), (2.4, 11.6), (2.2, 12.8), (2.0, 14.0),
+    (3.4, 9.6), (3.0, 9.9), (2.6, 10.6), (2.4, 11.6), (2.2, 12.8), (2.0, 14.0), (1.9, 15.2),
 )  # fmt: skip
 _BAG_STRAP = (
     (0.9, 12.0), (1.4, 10.9), (2.0, 9.9), (2.6, 9.1), (3.2, 8.4), (3.7, 7.7), (4.2, 7.0), (5.0, 6.5), (6.0, 6.0),
@@ -117,7 +117,7 @@ def _backpack(load: _Load) -> list[Mesh]:
     back = (load.trunk[:, 3, 0] + load.trunk[:, 4, 0]) / 2 + 0.015 * front - 0.04 * up
     pack = _placed(bags.pack(back.device), back, torch.stack([-left, up, -front], 2), load.size)
     ways = _PACK_STRAP, [(ring, 16 - column) for ring, column in _PACK_STRAP]
-    straps = [_ribbon(*load.over(way), 0.025, slot="bag_trim", shown=shown) for way in ways]
+    straps = [_ribbon(*load.over(way), 0.022, slot="bag_trim", shown=shown) for way in ways]
     return [_only(pack, shown), *straps]
 
 
@@ -144,7 +144,7 @@ def _umbrella(load: _Load) -> list[Mesh]:
     shown, hand = load.kind == Carry.UMBRELLA, load.grip()
     crown = load.bones.point("crown")
     over = hand + 0.45 * (crown - hand)
-    over = torch.stack([over[:, 0], crown[:, 1] + 0.17, over[:, 2]], 1)
+    over = torch.stack([over[:, 0], crown[:, 1] + 0.25, over[:, 2]], 1)
     axis = torch.nn.functional.normalize(over - hand, dim=-1)
     canopy = _placed(bags.canopy(axis.device), over, torch.stack(frame(axis), 2), load.size)
     shaft = torch.stack([hand, over + 0.05 * axis], 1)

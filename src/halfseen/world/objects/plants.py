@@ -30,7 +30,7 @@ def bush(style: Tensor) -> list[Mesh]:
     at = (out + way.new_tensor([0.0, 1.0, 0.0])) * half[:, None]
     sky = (0.3 + 0.35 * (depth - 0.9) / 0.16 + 0.35 * at[..., 1] / (2 * half[:, None, 1])).clamp(max=1)
     at = torch.stack([at[..., 0], at[..., 1].clamp(min=0.04), at[..., 2]], -1)
-    leaves = _leaves(at, way, dice, size=between(style[:, 4], 0.075, 0.11), round=style[:, 5], sky=sky)
+    leaves = _leaves(at, way, dice, size=between(style[:, 4], 0.05, 0.075) + 0.022 * hedge, round=style[:, 5], sky=sky)
     return [_on_the_floor(leaves), *_cores(half, hedge)]
 
 
@@ -41,8 +41,8 @@ def _cores(half: Tensor, hedge: Tensor) -> list[Mesh]:
     egg: Profile = [(0, 0.6 * wide), (0.3, 0.94 * wide), (0.65, 0.88 * wide), (0.9, 0.5 * wide), (1, 0)]
     ball = lathe(stem, egg, slot="thing", segments=8, open=0.25, shown=~hedge)
     flat = ball.vertices * spots(wide, (1, 1, deep / wide))
-    block: Pairs = [((0, 0.93 * high, 0), (0.9 * wide, 0.93 * high, 0.9 * deep))]
-    cube = blocks(wide, block, slot="thing", open=0.25, shown=hedge)
+    block: Pairs = [((0, 0.88 * high, 0), (0.88 * wide, 0.88 * high, 0.84 * deep))]
+    cube = blocks(wide, block, slot="thing", open=0.35, shown=hedge)
     return [replace(ball, vertices=flat), cube]
 
 
@@ -70,7 +70,7 @@ def tree(style: Tensor) -> list[Mesh]:
     depth = dice[..., 0].sqrt()
     at = middles[:, clump] + way * (depth * sizes[:, clump])[..., None] * way.new_tensor([1.15, 0.8, 0.8])
     sky = (0.25 + 0.45 * depth + 0.3 * way[..., 1]).clamp(0.15, 1)
-    leaves = _leaves(at, way, dice, size=between(style[:, 4], 0.10, 0.14), round=style[:, 5], sky=sky)
+    leaves = _leaves(at, way, dice, size=between(style[:, 4], 0.075, 0.11), round=style[:, 5], sky=sky)
     return [leaves, *(_on_the_floor(piece) for piece in wood)]
 
 
@@ -134,8 +134,8 @@ def _leaves(at: Tensor, out: Tensor, dice: Tensor, *, size: Tensor, round: Tenso
     corners = torch.stack([at - tip, at + side - 0.15 * tip, at + tip, at - side - 0.15 * tip], 2)
     mesh = panels(corners, slot="thing", two_sided=True, open=sky)
     # light falls on a leaf as on the surface of the whole plant; its colours are its own
-    lit = torch.nn.functional.normalize(normal + 1.2 * out, dim=-1)
-    own = 4 * dice[..., 6:8].repeat_interleave(4, 1) + 0.3 * mesh.surface[..., :2]
+    lit = torch.nn.functional.normalize(normal + 1.6 * out, dim=-1)
+    own = 4 * dice[..., 6:8].repeat_interleave(4, 1) + mesh.surface[..., :2]
     return replace(
         mesh,
         normals=lit.repeat_interleave(4, 1),

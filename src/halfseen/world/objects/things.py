@@ -50,7 +50,7 @@ _BLACK: Colour = (0.09, 0.09, 0.10)
 _STEEL: Colour = (0.66, 0.67, 0.69)
 _DARK: Colour = (0.13, 0.13, 0.14)
 _CHROME: Colour = (0.74, 0.75, 0.77)
-_GLASS: Colour = (0.16, 0.18, 0.20)
+_GLASS: Colour = (0.34, 0.38, 0.42)
 _PAINTS: dict[Colour, int] = {  # of cars, and how many there are of each
     _WHITE: 6, _STEEL: 5, (0.40, 0.41, 0.43): 4, _BLACK: 5, (0.62, 0.11, 0.12): 3, (0.13, 0.22, 0.45): 3,
     (0.35, 0.48, 0.62): 1, (0.16, 0.30, 0.22): 1, (0.72, 0.66, 0.52): 1, (0.80, 0.55, 0.12): 1,
@@ -71,7 +71,7 @@ _CASES: dict[Colour, int] = {
     (0.18, 0.36, 0.26): 2, (0.80, 0.42, 0.14): 1, (0.36, 0.26, 0.18): 2,
 }  # fmt: skip
 _GREENS: dict[Colour, int] = {
-    (0.24, 0.36, 0.13): 4, (0.17, 0.29, 0.13): 4, (0.34, 0.42, 0.16): 3, (0.55, 0.56, 0.16): 1, (0.30, 0.34, 0.22): 2,
+    (0.24, 0.36, 0.13): 4, (0.17, 0.29, 0.13): 4, (0.34, 0.42, 0.16): 3, (0.50, 0.50, 0.20): 1, (0.30, 0.34, 0.22): 2,
     (0.36, 0.16, 0.16): 1,
 }  # fmt: skip
 _BARKS: dict[Colour, int] = {(0.36, 0.29, 0.23): 3, (0.44, 0.40, 0.35): 3, (0.27, 0.22, 0.18): 2, (0.58, 0.56, 0.51): 1}
@@ -94,8 +94,8 @@ def _painted(colours: Mapping[Colour, int], gloss: float) -> Callable[[Dice], Cl
 
 def _leaves(dice: Dice) -> Cloth:
     colour = dice.pick(_GREENS)
-    light, lighter = _mixed(colour, (0.55, 0.62, 0.25), 0.3), _mixed(colour, (0.75, 0.78, 0.45), 0.45)
-    return Cloth(Pattern.CAMOUFLAGE, (colour, light, lighter), period=0.09, gloss=0.25, chance=dice.between(0, 1))
+    deep, light = _mixed(colour, _BLACK, 0.4), _mixed(colour, (0.66, 0.70, 0.38), 0.4)
+    return Cloth(Pattern.CAMOUFLAGE, (deep, colour, light), period=0.05, gloss=0.25, chance=dice.between(0, 1))
 
 
 def _bark(dice: Dice) -> Cloth:

@@ -36,7 +36,7 @@ _FRONT, _REAR = 0.19, 0.805  # shares of the length where the wheels are
 
 def car(style: Tensor) -> list[Mesh]:
     """Cars and vans by `style` [N,8]."""
-    design = (style[:, 0] * 3.4).long().clamp(max=2)
+    design = (style[:, 0] * 2.5).long().clamp(max=2)
     length = between(style[:, 1], 4.2, 4.7)
     lift = between(style[:, 2], -0.02, 0.06) + 0.08 * (design == 2)
     cabin = torch.tensor(_CABINS, device=style.device)[design]
@@ -129,10 +129,10 @@ def _marks(length: Tensor, lift: Tensor) -> list[Mesh]:
     grille = ((at(0.006), lift + 0.58, 0.0), (0.04, 0.05, 0.40))
     mirror = ((at(0.315), lift + 0.98, 0.95), (0.06, 0.07, 0.09))
     return [
-        blocks(length, seams, slot="thing_dark", sides=1),
+        blocks(length, seams, slot="thing_dark", sides=1, open=0.15),
         blocks(length, handles, slot="thing_trim", sides=1),
         blocks(length, [*lamps, plate], slot="thing_trim"),
-        blocks(length, [*tails, grille, *rims], slot="thing_dark"),
+        blocks(length, [*tails, grille, *rims], slot="thing_dark", open=0.25),
         blocks(length, [mirror], slot="thing"),
     ]
 
@@ -146,8 +146,8 @@ def _wheels(length: Tensor, lift: Tensor) -> list[Mesh]:
         far = spots(length, (x, radius, -_SIDE), (x, radius, -0.6))
         tyre: Profile = [(0, radius), (1, radius), (1, 0)]
         pieces += [
-            lathe(near, tyre, slot="thing_dark", segments=16),
-            lathe(far, tyre[:2], slot="thing_dark", segments=8),
+            lathe(near, tyre, slot="thing_dark", segments=16, open=0.2),
+            lathe(far, tyre[:2], slot="thing_dark", segments=8, open=0.1),
             *_rim(near[:, 1], 0.66 * radius),
             _arch(near[:, 1], 1.15 * radius),
         ]

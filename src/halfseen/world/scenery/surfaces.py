@@ -117,11 +117,11 @@ def slabs(  # noqa: PLR0913  (keyword-only: what paving differs in)
 def grass(on: Canvas, seed: int) -> None:
     at = on.at
     lush = clouds(at, 1.7, seed, 3)
-    on.lay(between((0.42, 0.44, 0.20), (0.27, 0.40, 0.13), lush))
+    on.lay(between((0.42, 0.43, 0.24), (0.28, 0.36, 0.17), lush))
     on.lay((0.52, 0.47, 0.33), soft(0.68, 0.85, clouds(at, 2.3, seed + 1, 5)) * 0.8)
     blades = clouds(at, (0.04, 0.11), seed + 2, 3)
     on.shade(0.55 + 0.9 * blades)
-    on.lay((0.60, 0.64, 0.28), soft(0.78, 0.9, clouds(at, (0.05, 0.1), seed + 3, 1)) * 0.5)
+    on.lay((0.58, 0.60, 0.34), soft(0.78, 0.9, clouds(at, (0.05, 0.1), seed + 3, 1)) * 0.5)
 
 
 def gravel(on: Canvas, seed: int, share: Tensor, colour: Colour = (0.66, 0.60, 0.50)) -> None:
