@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ torch.set_num_threads(1)
 
 Refused = Callable[..., str]
 Run = Callable[..., tuple[int, str, str]]
+SmallDisk = Callable[[int], AbstractContextManager[None]]
 
 
 @pytest.fixture
@@ -31,6 +33,23 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Refused:
         return sentence
 
     return call
+
+
+@pytest.fixture
+def small_disk() -> SmallDisk:
+    """In `with small_disk(size):` no file may grow beyond so many bytes, as if the disk were full."""
+    resource = pytest.importorskip("resource", reason="Unix only")
+
+    @contextmanager
+    def limited(size: int) -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited
 
 
 @pytest.fixture

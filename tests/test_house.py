@@ -79,7 +79,7 @@ def test_every_import_is_declared() -> None:
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             imported |= {name.split(".")[0] for name in names}
     foreign = imported - set(sys.stdlib_module_names) - {"halfseen"}
-    assert {"pillow" if name == "PIL" else name.lower() for name in foreign} == declared
+    assert {"pillow" if name == "PIL" else name.lower().replace("_", "-") for name in foreign} == declared
 
 
 @pytest.mark.parametrize("command", [*VERBS, *(f"{group} {verb}" for group in GROUPS for verb in GROUPS[group])])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,9 +12,10 @@ from tyro.conf import Positional
 from halfseen import printing
 from halfseen.data.check import check
 from halfseen.data.export import export
-from halfseen.data.sets import SETS, doubt, find_set, read_set, set_names
+from halfseen.data.finding import read_named
+from halfseen.data.sets import SETS, set_names
 from halfseen.data.variants import occluded, partial
-from halfseen.types import SPLITS, InputError, Splits
+from halfseen.types import SPLITS, InputError
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class CheckSet:
     """Print JSON instead of tables."""
 
     def run(self) -> int:
-        splits = _read(self.name, self.root)
+        splits = read_named(self.name, self.root, printing.print_note)
         with printing.progress_bar("reading") as progress:
             report = check(splits, workers=self.workers, progress=progress)
         if self.json:
@@ -103,7 +103,7 @@ class ExportSet:
     def run(self) -> int:
         if self.variant != "occluded" and (self.train, self.query, self.gallery) != (0.0, 1.0, 0.0):
             raise InputError("--train, --query and --gallery are shares of occluded pictures; add --variant occluded")
-        splits = _read(self.name, self.root)
+        splits = read_named(self.name, self.root, printing.print_note)
         if self.variant == "partial":
             splits = partial(splits, self.seed)
         elif self.variant == "occluded":
@@ -115,18 +115,6 @@ class ExportSet:
             manifest = export(splits, self.out, workers=self.workers, progress=progress)
         printing.print_line(f"{sum(map(len, splits.by_name.values())):,} images are there; see {manifest}")
         return 0
-
-
-def _read(name: str, root: Path | None) -> Splits:
-    place = root or find_set(name)[0].home or os.environ.get("HALFSEEN_DATA")
-    if not place:
-        raise InputError(
-            f"no folder is named for {name}; give --root FOLDER, or set the environment variable HALFSEEN_DATA to one"
-        )
-    splits = read_set(name, place)
-    if sentence := doubt(splits):
-        printing.print_note(f"note: {sentence}")
-    return splits
 
 
 def _people_and_images(counts: tuple[int, int] | None) -> str:

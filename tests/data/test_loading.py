@@ -250,6 +250,11 @@ def test_training_sizes(samples: tuple[Sample, ...]) -> None:
     assert batch.images.is_contiguous(memory_format=torch.channels_last)
 
 
+def test_fewer_workers_than_none() -> None:
+    with pytest.raises(InputError, match="-1 worker processes cannot be"):
+        Loader(Pictures([]), [], workers=-1)
+
+
 def test_where_no_fork_server_exists_workers_are_spawned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("multiprocessing.get_all_start_methods", lambda: ["spawn"])
     loader = Loader(Pictures([]), [], workers=1)

@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from halfseen.data.augment import TEST, Augment, draw
+from halfseen.data.memory import Memory, Seen, see
 from halfseen.data.sampling import IdentityBatches
 from halfseen.data.transforms import View, apply
-from halfseen.data.variants import read_sample
 from halfseen.types import Batch, Cues, InputError, KeepTop, Occluder, Sample
 
 
@@ -44,7 +44,8 @@ class CueSources:
 class Pictures(Dataset[Item]):
     """N samples seen through `augment`. Item i + N, i + 2N, ... is picture i again, with other luck.
 
-    `labels` turns a pid into the class that an identity loss wants; without it pids stay as they are.
+    `labels` turns a pid into the class that an identity loss wants; without it pids stay as they are. `memory` holds
+    the resized pictures of the same `augment`, so that each file is decoded once.
     """
 
     def __init__(
@@ -55,9 +56,10 @@ class Pictures(Dataset[Item]):
         *,
         labels: Mapping[int, int] | None = None,
         seed: int = 0,
+        memory: Memory | None = None,
     ) -> None:
         self.samples, self.augment, self.cues = samples, augment, cues or CueSources()
-        self.labels, self.seed, self.epoch = labels, seed, 0
+        self.labels, self.seed, self.epoch, self.memory = labels, seed, 0, memory
         _check_keypoints(self.cues.keypoints, len(samples))
         stranger = next((s for s in samples if labels is not None and s.pid not in labels), None)
         if stranger is not None:
@@ -77,22 +79,28 @@ class Pictures(Dataset[Item]):
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, number: int) -> Item:
-        return self.look(self.samples[number % len(self)], number)
+        row = number % len(self)
+        sample = self.samples[row]
+        if self.memory is None:
+            return self.look(sample, number)
+        return self._item(sample, number, self.memory.see(row, sample, self.augment))
 
     def look(self, sample: Sample, number: int) -> Item:
         """`sample` as item `number`: with the cues and the luck of that item."""
-        picture = read_sample(sample)
+        return self._item(sample, number, see(sample, self.augment))
+
+    def _item(self, sample: Sample, number: int, seen: Seen) -> Item:
         cues = self.cues
         view = View(
-            picture.image,
+            seen.image,
             None if cues.keypoints is None else cues.keypoints[number % len(self)],
             None if cues.fields is None else _cut(cues.fields(sample), sample),
             None if cues.parts is None else _cut(cues.parts(sample), sample),
-            picture.hidden,
+            seen.hidden,
         )
-        view = apply(view, draw(self.augment, self.seed, self.epoch, number), self.augment)
+        view = apply(view, draw(self.augment, self.seed, self.epoch, number), self.augment, stored=seen.stored)
         pid = sample.pid if self.labels is None else self.labels[sample.pid]
-        return Item(view, pid, sample.camid, picture.occluder)
+        return Item(view, pid, sample.camid, seen.occluder)
 
     def batch(self, numbers: Sequence[int]) -> Batch:
         return collate([self[number] for number in numbers])
@@ -160,6 +168,8 @@ class Loader(DataLoader[Batch | InputError]):
     def __init__(
         self, source: Pictures | Paired, batches: Sampler[list[int]] | Sequence[list[int]], workers: int = 0
     ) -> None:
+        if workers < 0:
+            raise InputError(f"{workers} worker processes cannot be; give 0 (none but this one) or more")
         self.source, self.batches = source, batches
         super().__init__(
             _Fetch(source),

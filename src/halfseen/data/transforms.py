@@ -34,6 +34,7 @@ FIELD_STEP = 8  # fields come out on a grid of one cell per 8 x 8 pixels, whatev
 
 Bytes: TypeAlias = NDArray[np.uint8]
 Mask: TypeAlias = NDArray[np.bool_]
+Size: TypeAlias = tuple[int, int]  # height, width
 
 
 class View(NamedTuple):
@@ -50,17 +51,17 @@ class View(NamedTuple):
     hidden: Tensor | None = None
 
 
-def apply(view: View, draw: Draw, augment: Augment) -> View:
+def apply(view: View, draw: Draw, augment: Augment, *, stored: Size | None = None) -> View:
     """`view` as `draw` says: everything moved alike, parts and fields emptied where the image is hidden.
 
     `image` and `hidden` come out [3,H,W] and [H,W] of `augment`'s size, parts too, fields on H/8 x W/8 cells.
-    `hidden` is always there.
+    `hidden` is always there. `stored`: the size of the picture that the keypoints lie in, if the image is `resized`.
     """
     image = _move_image(view.image, draw, augment)
     hidden = _move_hidden(view.hidden, draw, augment)
     if draw.erase is not None:
         image[_inside(draw.erase)] = _filling(draw.erase, draw.noise, augment.fill)
-    size = view.image.shape[1:]
+    size = stored or _size(view.image)
     return View(
         torch.from_numpy(image).permute(2, 0, 1),
         None if view.keypoints is None else _move_keypoints(view.keypoints, size, draw, augment),
@@ -76,12 +77,23 @@ def normalise(images: Tensor, mean: tuple[float, ...] = IMAGENET_MEAN, std: tupl
     return images.float().div_(255).sub_(shift).div_(scale)
 
 
+def resized(image: Tensor, augment: Augment) -> Tensor:
+    """`image` uint8 [3,h,w] in `augment`'s size, [3,H,W]: the part of `apply` that leaves nothing to chance."""
+    size = (augment.height, augment.width)
+    if _size(image) == size:
+        return image
+    batch = image.permute(1, 2, 0)[None].permute(0, 3, 1, 2)  # so torch sees that colours lie innermost
+    return F.interpolate(batch, size, mode=augment.interpolation, antialias=True)[0]
+
+
+def _size(image: Tensor) -> Size:
+    return image.shape[1], image.shape[2]
+
+
 def _move_image(image: Tensor, draw: Draw, augment: Augment) -> Bytes:
     """`image` [3,h,w] as new bytes [H,W,3]."""
     size = (augment.height, augment.width)
-    if image.shape[1:] != size:
-        batch = image.permute(1, 2, 0)[None].permute(0, 3, 1, 2)  # so torch sees that colours lie innermost
-        image = F.interpolate(batch, size, mode=augment.interpolation, antialias=True)[0]
+    image = resized(image, augment)
     if draw.flip:
         image = image.flip(2)
     (to_y, from_y), (to_x, from_x) = _overlap(size[0], draw.dy), _overlap(size[1], draw.dx)
@@ -117,7 +129,7 @@ def _move_hidden(hidden: Tensor | None, draw: Draw, augment: Augment) -> Mask:
     return moved
 
 
-def _move_keypoints(keypoints: Tensor, size: tuple[int, ...], draw: Draw, augment: Augment) -> Tensor:
+def _move_keypoints(keypoints: Tensor, size: Size, draw: Draw, augment: Augment) -> Tensor:
     """`keypoints` [17,3] of a picture of `size` (height, width), as they lie in the result."""
     moved: NDArray[np.float32] = keypoints.numpy().copy()
     if draw.flip and augment.swap_sides:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
+from halfseen.types import InputError
+
 # The parts in the order of their channels: a name, and the fields (or joints) that make it up.
 Grouping: TypeAlias = tuple[tuple[str, tuple[int, ...]], ...]
 
@@ -142,6 +144,24 @@ GROUPING_OF: dict[int, str] = {
     7: "seven",
     8: "eight",
 }
+
+
+def grouping_named(parts: int | str) -> str:
+    """The name of the grouping that has so many parts, or is called so."""
+    name = GROUPING_OF.get(parts, "") if isinstance(parts, int) else parts
+    if name not in GROUPINGS:
+        raise InputError(
+            f"no grouping has or is called {parts!r}; give a number of parts from {min(GROUPING_OF)} to "
+            f"{max(GROUPING_OF)}, or one of {', '.join(GROUPINGS)}"
+        )
+    return name
+
+
+def eight_in(grouping: str) -> tuple[int, ...]:
+    """The number 1..K that each part of `eight` has in `grouping`: that of the part it shares the most fields with."""
+    shared = [[len({*eighth} & {*part}) for _, part in GROUPINGS[grouping]] for _, eighth in GROUPINGS["eight"]]
+    return tuple(1 + counts.index(max(counts)) for counts in shared)
+
 
 # Groups of joints. PGFL-KD's eight part the 17; Pirt's three share the left shoulder (5), as its released
 # configuration has it, so that its mirror image is not exact.

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from halfseen.ops.groupings import LIMBS, Grouping
+from halfseen.ops.groupings import GROUPINGS, LIMBS, Grouping, eight_in
+from halfseen.types import Cues, InputError
 
 # Pictures of people are resized to one shape, whatever theirs was, so that people look too broad or too slim. Widths
 # are meant for a body as it was in a picture of this shape (width / height), about the mean of the public sets.
@@ -195,6 +196,58 @@ def spatial_softmax(maps: Tensor, scale: float = 10.0) -> Tensor:
 def part_labels(maps: Tensor) -> Tensor:
     """The number of the greatest channel in each cell: `maps` [B,K+1,h,w] → int64 [B,h,w], 0 = background."""
     return maps.argmax(1)
+
+
+def grid_maps(cues: Cues, grouping: str, grid: tuple[int, int], image: tuple[int, int]) -> Tensor:
+    """What share of each cell of `grid` is background (channel 0) and each part of `grouping`: [B,K+1,h,w].
+
+    `cues` are of pictures of size `image`; the first there is of `parts` (in the grouping's own numbers, larger ones
+    are background), `fields` and `keypoints` says where the parts are. What is `hidden` is background.
+    """
+    table, quarter = GROUPINGS[grouping], (image[0] // 4, image[1] // 4)
+    if cues.parts is not None:
+        shares = F.adaptive_avg_pool2d(_hidden_out(_one_hot(cues.parts, len(table)), cues), grid)
+        return torch.cat([1 - shares.sum(1, keepdim=True), shares], 1)
+    if cues.fields is not None:  # BPBreID's own way
+        maps = with_background(_hidden_out(group(cues.fields, table), cues))
+        return resize_maps(maps, grid, first=quarter)
+    if cues.keypoints is not None:
+        maps = group(fields(cues.keypoints, image, quarter), table)
+        return F.adaptive_avg_pool2d(with_background(_hidden_out(maps, cues)), grid)
+    raise InputError("no cue says where these people's parts are; give keypoints, confidence fields or part labels")
+
+
+def grid_labels(cues: Cues, grouping: str, grid: tuple[int, int], image: tuple[int, int]) -> Tensor:
+    """The part in each cell, int64 [B,h,w] in 0..K; the arguments are those of `grid_maps`."""
+    maps = grid_maps(cues, grouping, grid, image)
+    if cues.parts is None and cues.fields is not None:
+        return part_labels(maps)
+    # Not the greatest channel: cells that two or three parts share would go to the background, and people grow thin.
+    return torch.where(maps[:, 0] <= 0.5, part_labels(maps[:, 1:]) + 1, 0)
+
+
+def _one_hot(labels: Tensor, count: int) -> Tensor:
+    """`labels` [B,H,W] as maps [B,count,H,W] of 0 and 1, without the background."""
+    return (labels[:, None] == torch.arange(1, count + 1, device=labels.device)[:, None, None]).float()
+
+
+def _hidden_out(maps: Tensor, cues: Cues) -> Tensor:
+    return maps if cues.hidden is None else hide(maps, cues.hidden)
+
+
+def regrouped(labels: Tensor, grouping: str) -> Tensor:
+    """`labels` [B,H,W] of the world's numbers (0 background, the parts of `eight`, 9 carried) in those of `grouping`.
+
+    What is carried becomes background. `five_v` cuts arms and torso in two, which `eight` does not know: here at half
+    the height between their highest and lowest pixels that are seen.
+    """
+    numbers = torch.tensor([0, *eight_in(grouping), 0], device=labels.device)[labels.long()]
+    if grouping != "five_v":
+        return numbers
+    trunk = (labels >= 2) & (labels <= 4)
+    row = torch.arange(labels.shape[1], device=labels.device)[:, None]
+    middle = (row.where(trunk, 0).amax((1, 2)) + row.where(trunk, len(row)).amin((1, 2))) / 2
+    return torch.where(trunk, 2 + (row > middle[:, None, None]).long(), numbers)
 
 
 def visible_parts(labels: Tensor, count: int) -> Tensor:

@@ -1,0 +1,137 @@
+"""What a run asks for by name: a data set or a variant of it, and the cues that lie beside its pictures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from halfseen.data.cues import find_fields, load_fields, load_keypoints, load_part_labels
+from halfseen.data.files import shown
+from halfseen.data.loading import CueSources
+from halfseen.data.sets import doubt, find_set, read_set
+from halfseen.data.variants import occluded, partial
+from halfseen.ops.parts import regrouped
+from halfseen.recipe import Cue
+from halfseen.types import InputError, Sample, Splits
+
+VARIANTS = {"partial": partial, "occluded": occluded}
+CUES: Final[tuple[Cue, ...]] = ("parts", "fields", "keypoints")  # what knows most comes first
+KINDS: dict[Cue, str] = {"parts": "part labels", "fields": "confidence fields", "keypoints": "keypoints"}
+KEYPOINTS, PARTS = "keypoints.npz", "parts"  # a file and a folder in the set's root
+KEPT = 2**30  # bytes of part labels that stay in memory
+
+
+def read_named(name: str, root: Path | None = None, say: Callable[[str], None] = lambda _: None) -> Splits:
+    """The set `name`, as `Splits.name` spells it: with `+partial` or `+occluded` behind it, and `@1` for another seed.
+
+    Without `root` it is looked for in the folder that HALFSEEN_DATA names. `say` hears if it may be another set.
+    """
+    base, *rules = name.split("+")
+    place = root or find_set(base)[0].home or os.environ.get("HALFSEEN_DATA")
+    if not place:
+        raise InputError(
+            f"no folder is named for {base}; give --root FOLDER, or set the environment variable HALFSEEN_DATA to one"
+        )
+    splits = read_set(base, place)
+    if sentence := doubt(splits):
+        say(f"note: {sentence}")
+    for rule, _, seed in (rule.partition("@") for rule in rules):
+        if rule not in VARIANTS or not (seed or "0").isdecimal():
+            known = " or ".join(f"{base}+{variant}" for variant in VARIANTS)
+            raise InputError(
+                f"{name!r}: there is no variant {rule!r}; write {known}, with @ and a number behind it for another seed"
+            )
+        splits = VARIANTS[rule](splits, int(seed or 0))
+    return splits
+
+
+def find_cues(
+    splits: Splits, samples: Sequence[Sample], wanted: Collection[Cue], grouping: str = "eight"
+) -> CueSources:
+    """Of the `wanted` cues the one that knows most of all `samples`; part labels come in the numbers of `grouping`.
+
+    A few pictures may lack keypoints (nobody was found): these say nothing.
+    """
+    if not wanted or not samples:
+        return CueSources()
+    for cue in CUES:
+        if cue in wanted and (found := _FIND[cue](splits.root, samples, grouping)):
+            return found
+    kinds = [KINDS[cue] for cue in CUES if cue in wanted]
+    raise InputError(
+        f"{splits.name} has no {' and no '.join(kinds)} for its pictures in {shown(splits.root)}, and this method "
+        f"needs {'one of these' if len(kinds) > 1 else 'them'}; put {KEYPOINTS} there (`names`, `keypoints` [N,17,3], "
+        f"`source`), or take a set that has all cues, as `halfseen world render` makes them"
+    )
+
+
+@dataclass
+class PartLabels:
+    """Reads the part labels [h,w] of samples from PNG files in `folder`, once each, as numbers of `grouping`."""
+
+    folder: Path
+    grouping: str
+    kept: dict[str, Tensor] = field(default_factory=dict)
+    size: int = 0
+
+    def path(self, name: str) -> Path:
+        return self.folder / PurePosixPath(name).with_suffix(".png")
+
+    def __call__(self, sample: Sample) -> Tensor:
+        labels = self.kept.get(sample.name)
+        if labels is None:
+            raw = load_part_labels(self.path(sample.name), parts=9)  # eight and what is carried
+            labels = regrouped(raw[None], self.grouping)[0].to(torch.uint8)
+            if self.size < KEPT:
+                self.kept[sample.name] = labels
+                self.size += labels.nbytes
+        return labels
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Reads BPBreID's confidence fields [36,h,w] of samples, found in the data set's `root`."""
+
+    root: Path
+
+    def __call__(self, sample: Sample) -> Tensor:
+        path = find_fields(self.root, sample.name)
+        if path is None:
+            raise InputError(f"{sample.name} has lost its confidence fields in {shown(self.root)}; put them back")
+        return load_fields(path)
+
+
+def _find_parts(root: Path, samples: Sequence[Sample], grouping: str) -> CueSources | None:
+    labels = PartLabels(root / PARTS, grouping)
+    missing = [sample.name for sample in samples if not labels.path(sample.name).is_file()]
+    return CueSources(parts=labels) if _complete("parts", missing, samples, root) else None
+
+
+def _find_fields(root: Path, samples: Sequence[Sample], _: str) -> CueSources | None:
+    missing = [sample.name for sample in samples if find_fields(root, sample.name) is None]
+    return CueSources(fields=Fields(root)) if _complete("fields", missing, samples, root) else None
+
+
+def _find_keypoints(root: Path, samples: Sequence[Sample], _: str) -> CueSources | None:
+    if not (root / KEYPOINTS).is_file():
+        return None
+    keypoints, missing = load_keypoints(root / KEYPOINTS).lookup([sample.name for sample in samples])
+    return CueSources(keypoints=keypoints) if missing < len(samples) else None
+
+
+def _complete(cue: Cue, missing: Sequence[str], samples: Sequence[Sample], root: Path) -> bool:
+    if missing and len(missing) < len(samples):
+        raise InputError(
+            f"{len(missing):,} of {len(samples):,} pictures in {shown(root)} have no {KINDS[cue]}, among them "
+            f"{missing[0]}; make those too, or move all {KINDS[cue]} away to use another cue"
+        )
+    return not missing
+
+
+_FIND = {"parts": _find_parts, "fields": _find_fields, "keypoints": _find_keypoints}

@@ -1,0 +1,83 @@
+"""Pictures of what a method sees and answers: tensors in, tensors out, no files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Colour: TypeAlias = tuple[int, int, int]
+
+RIGHT, WRONG, JUNK, ASKED = (46, 160, 67), (218, 54, 51), (150, 155, 162), (70, 80, 96)  # frames
+
+# One for each part label; the background, 0, has none. Neighbours on the body differ in hue and in lightness.
+PARTS: tuple[Colour, ...] = (
+    (255, 214, 90),
+    (86, 180, 233),
+    (0, 114, 178),
+    (213, 94, 0),
+    (0, 190, 130),
+    (0, 110, 80),
+    (240, 150, 200),
+    (150, 60, 130),
+    (160, 160, 160),
+)
+
+# From little to much: each colour is lighter than the one before, so that a grey print says the same.
+HEAT: tuple[Colour, ...] = ((60, 20, 120), (140, 30, 130), (222, 60, 84), (252, 142, 40), (255, 240, 150))
+
+
+def heat(values: Tensor) -> Tensor:
+    """`values` [...], 0..1, as colours of `HEAT`: float [3,...] in 0..255."""
+    ramp = torch.tensor(HEAT, dtype=torch.float32, device=values.device)
+    place = values.clamp(0, 1).float() * (len(ramp) - 1)
+    below = place.long().clamp(max=len(ramp) - 2)
+    share = (place - below)[..., None]
+    return torch.lerp(ramp[below], ramp[below + 1], share).movedim(-1, 0)
+
+
+def stretched(values: Tensor) -> Tensor:
+    """`values` [...] of any scale brought to 0..1: the least becomes 0, the greatest 1; all alike become 0."""
+    low, high = values.aminmax()
+    return (values - low) / (high - low).clamp(min=1e-12)
+
+
+def overlay(image: Tensor, attention: Tensor) -> Tensor:
+    """Where one looks: `attention` [h,w], 0..1, over `image` uint8 [3,H,W], which pales where it is low."""
+    size = (image.shape[1], image.shape[2])
+    values = F.interpolate(attention[None, None].float(), size, mode="bicubic")[0, 0].clamp(0, 1)
+    grey = image.float().mean(0, keepdim=True).expand(3, *size)
+    return torch.lerp(0.75 * grey + 30, heat(values), 0.95 * values).round().to(torch.uint8)
+
+
+def labelled(image: Tensor, labels: Tensor, colours: Sequence[Colour] = PARTS, share: float = 0.65) -> Tensor:
+    """Which part is where: `labels` [h,w], 0 = background, coloured over `image` uint8 [3,H,W]."""
+    size = (image.shape[1], image.shape[2])
+    fine = F.interpolate(labels[None, None].float(), size, mode="nearest-exact")[0, 0].long()
+    table = torch.tensor([(0, 0, 0), *colours], dtype=torch.float32)[fine].movedim(-1, 0)
+    grey = image.float().mean(0, keepdim=True)
+    painted = torch.lerp(grey.expand_as(table), table, share)
+    return torch.where(fine > 0, painted, 0.6 * grey).round().to(torch.uint8)
+
+
+def framed(image: Tensor, colour: Colour, width: int = 3) -> Tensor:
+    """`image` uint8 [3,H,W] within a frame of `width` pixels: [3,H+2·width,W+2·width]."""
+    height, across = image.shape[1] + 2 * width, image.shape[2] + 2 * width
+    canvas = _plain(colour, height, across)
+    canvas[:, width : height - width, width : across - width] = image
+    return canvas
+
+
+def strip(query: Tensor, answers: Tensor, colours: Sequence[Colour], gap: int = 4) -> Tensor:
+    """`query` uint8 [3,H,W], a double gap, and `answers` [n,3,H,W] in frames of their `colours`: one row."""
+    pictures = [framed(query, ASKED), *(framed(a, c) for a, c in zip(answers, colours, strict=True))]
+    white = _plain((255, 255, 255), pictures[0].shape[1], gap)
+    spaced = [column for picture in pictures[1:] for column in (white, picture)]
+    return torch.cat([pictures[0], white, *spaced], dim=2)
+
+
+def _plain(colour: Colour, height: int, width: int) -> Tensor:
+    return torch.tensor(colour, dtype=torch.uint8)[:, None, None].expand(3, height, width).clone()

@@ -1,0 +1,1 @@
+"""Drawings that are text: charts in SVG."""

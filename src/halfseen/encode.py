@@ -1,0 +1,184 @@
+"""Pictures → `Embedding`, kept by content: what was encoded once is read the next time."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, cast
+
+import torch
+from torch import Tensor, nn
+
+from halfseen.data.augment import TEST, Augment
+from halfseen.data.embeddings import Encoded, load_encoded, save_encoded
+from halfseen.data.finding import find_cues
+from halfseen.data.images import read_bytes
+from halfseen.data.loading import CueSources, Loader, Pictures
+from halfseen.data.transforms import normalise
+from halfseen.nets.backbones import Backbone
+from halfseen.recipe import Method, Stage
+from halfseen.types import Cues, Embedding, Facts, InputError, Paste, Progress, Sample, Splits
+from halfseen.weights import Loaded
+
+Precision: TypeAlias = Literal["float32", "bfloat16"]
+Device: TypeAlias = Literal["auto", "cpu", "cuda"]
+
+PACKAGE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Look:
+    """How pictures come to the network: in what size, how exactly, how many at a time, made by how many processes."""
+
+    augment: Augment = TEST
+    precision: Precision = "float32"
+    batch: int = 64
+    workers: int = 0
+
+
+def encode(
+    network: nn.Module,
+    method: Method,
+    samples: Sequence[Sample],
+    look: Look,
+    *,
+    cues: CueSources | None = None,
+    progress: Progress | None = None,
+) -> Embedding:
+    """What `network`, wherever it is, makes of `samples`; `cues` of theirs, if `method` needs some at test time."""
+    if not samples or look.batch < 1:
+        raise InputError(f"{len(samples)} pictures in batches of {look.batch} are nothing to encode; give some of each")
+    device = next(network.parameters()).device
+    numbers = range(len(samples))
+    batches = [list(numbers[start : start + look.batch]) for start in numbers[:: look.batch]]
+    loader = Loader(Pictures(samples, look.augment.at_test(), cues), batches, look.workers)
+    parts: list[tuple[Tensor, Tensor]] = []
+    done = 0
+    with testing(network), torch.inference_mode():
+        for batch in loader:
+            images = normalised(network, batch.images.to(device))
+            with torch.autocast(device.type, torch.bfloat16, enabled=look.precision == "bfloat16"):
+                output = network(images, declared(batch.cues, method.needs["test"], device))
+            embedding = method.embed(output)
+            parts.append((embedding.vectors.cpu(), embedding.visibility.cpu()))
+            done += len(images)
+            if progress:
+                progress(done, len(samples))
+    vectors, visibility = (torch.cat(column) for column in zip(*parts, strict=True))
+    return Embedding(vectors, visibility)
+
+
+def encode_split(
+    loaded: Loaded, weights: Path, splits: Splits, split: str, look: Look, *, progress: Progress | None = None
+) -> Encoded:
+    """A split of a set, encoded by what was `loaded` from the file `weights`, or read from the cache."""
+    samples = splits.by_name[split]
+    cues = cues_for(loaded.method, loaded.config, "test", splits, samples)
+    device = next(loaded.network.parameters()).device.type
+    place = cache_folder() / f"{content_key(weights, samples, look, device=device, cues=cues)}.safetensors"
+    embedding = encode_once(loaded, samples, look, place, cues=cues, progress=progress)
+    labelled = any(sample.occlusion for sample in samples)
+    return Encoded(embedding, Facts.of(samples), splits.has_cameras, labelled)
+
+
+def cues_for(
+    method: Method, config: Any, stage: Stage, splits: Splits, samples: Sequence[Sample], only: str = "auto"
+) -> CueSources:
+    """The cues of `samples` that `method` may see at that stage; of several kinds `only` one, or the best."""
+    needed = method.needs[stage]
+    wanted = [cue for cue in needed if only in ("auto", cue)]
+    if needed and not wanted:
+        raise InputError(f"{method.name} does not look at {only}; choose {' or '.join(sorted(needed))}, or auto")
+    return find_cues(splits, samples, wanted, config.grouping if "parts" in wanted else "eight")
+
+
+def encode_once(
+    loaded: Loaded,
+    samples: Sequence[Sample],
+    look: Look,
+    place: Path,
+    *,
+    cues: CueSources | None = None,
+    progress: Progress | None = None,
+) -> Embedding:
+    """`encode`, unless that was kept at `place` before; see `content_key`."""
+    with contextlib.suppress(InputError):  # not there, or damaged
+        return load_encoded(place, camid=0).embedding
+    embedding = encode(loaded.network, loaded.method, samples, look, cues=cues, progress=progress)
+    with contextlib.suppress(InputError, OSError):  # a full disk is no reason to throw the work away
+        place.parent.mkdir(parents=True, exist_ok=True)
+        save_encoded(place, Encoded(embedding, Facts.of(tuple(samples))))
+    return embedding
+
+
+def content_key(weights: Path, samples: Sequence[Sample], look: Look, *, device: str, cues: CueSources) -> str:
+    """A name for what comes out: other weights, pixels, edits, cues, sizes or code, another name."""
+    digest = hashlib.sha256(_code_digest())
+    digest.update(hashlib.sha256(weights.read_bytes()).digest())
+    digest.update(repr((look.augment.at_test(), look.precision, device, torch.__version__)).encode())
+    for row, sample in enumerate(samples):
+        pictures = [sample.path, *(edit.source for edit in sample.edits if isinstance(edit, Paste))]
+        rules = [replace(edit, source=Path()) if isinstance(edit, Paste) else edit for edit in sample.edits]
+        digest.update(repr(rules).encode())
+        for path in pictures:
+            digest.update(hashlib.sha256(read_bytes(path)).digest())
+        for grid in _cues_of(sample, row, cues):
+            digest.update(grid.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def cache_folder() -> Path:
+    """Where embeddings are kept: HALFSEEN_CACHE, or the system's folder for caches."""
+    named = os.environ.get("HALFSEEN_CACHE")
+    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "halfseen"
+
+
+def _cues_of(sample: Sample, row: int, cues: CueSources) -> Iterator[Tensor]:
+    if cues.keypoints is not None:
+        yield cues.keypoints[row]
+    for source in (cues.fields, cues.parts):
+        if source is not None:
+            yield source(sample)
+
+
+@cache
+def _code_digest() -> bytes:
+    """Of this package itself: an embedding of other code is another embedding."""
+    digest = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.digest()
+
+
+@contextlib.contextmanager
+def testing(network: nn.Module) -> Iterator[None]:
+    """`network` behaves as at test time in here, and afterwards as before."""
+    before = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(before)
+
+
+def chosen_device(name: Device) -> str:
+    """`auto` is a GPU if there is one."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: torch finds no such device here; leave it out, or install torch for your GPU")
+    return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def normalised(network: nn.Module, images: Tensor) -> Tensor:
+    """uint8 `images` [B,3,H,W] as the backbone of `network` wants them: float32 [B,3,H,W]."""
+    backbone = cast(Backbone, network.get_submodule("backbone"))
+    return normalise(images, backbone.mean, backbone.std)
+
+
+def declared(cues: Cues, names: Collection[str], device: torch.device) -> Cues:
+    """Of `cues` those in `names`, on `device`; a method is handed nothing that it did not declare."""
+    return Cues(**{name: cue.to(device) for name, cue in vars(cues).items() if name in names and cue is not None})

@@ -1,0 +1,1 @@
+"""Networks that two methods or more use."""

@@ -1,0 +1,56 @@
+"""What methods put on top of a backbone: a bank of BNNecks and a classifier of pixels into parts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from torch import Tensor, nn
+
+
+class Necks(nn.Module):
+    """A BNNeck for each named vector: batch normalisation without a shift, then a classifier without a bias.
+
+    Triplet losses read the vector before, identity losses the logits after. `dims` tells how long each vector is,
+    `people` how many identities there are (0: no classifiers, as at test time), `identified` whose vectors get a
+    classifier (None: all).
+    """
+
+    def __init__(self, dims: Mapping[str, int], people: int, identified: Collection[str] | None = None) -> None:
+        super().__init__()
+        self.norms = nn.ModuleDict({name: _norm(dim) for name, dim in dims.items()})
+        names = dims if identified is None else identified
+        self.classifiers = nn.ModuleDict({name: _classifier(dims[name], people) for name in names if people})
+
+    def forward(self, raw: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """`raw` name → [B,D] → the same normalised, and logits name → [B,people] where there is a classifier."""
+        normed = {name: self.norms[name](vectors) for name, vectors in raw.items()}
+        logits = {name: self.classifiers[name](normed[name]) for name in raw if name in self.classifiers}
+        return normed, logits
+
+
+class PixelParts(nn.Module):
+    """BPBreID's equation 1, before the softmax: which of K parts, or the background (0), each cell shows."""
+
+    def __init__(self, dim: int, parts: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(dim)
+        self.classifier = nn.Conv2d(dim, parts + 1, kernel_size=1)
+        nn.init.normal_(self.classifier.weight, std=0.001)
+        nn.init.zeros_(self.classifier.bias)  # type: ignore[arg-type]
+
+    def forward(self, cells: Tensor) -> Tensor:
+        """`cells` [B,D,h,w] → logits [B,K+1,h,w]."""
+        logits: Tensor = self.classifier(self.norm(cells))
+        return logits
+
+
+def _norm(dim: int) -> nn.BatchNorm1d:
+    norm = nn.BatchNorm1d(dim)
+    norm.bias.requires_grad_(False)  # stays 0, so that the hypersphere's centre stays the origin
+    return norm
+
+
+def _classifier(dim: int, people: int) -> nn.Linear:
+    classifier = nn.Linear(dim, people, bias=False)
+    nn.init.normal_(classifier.weight, std=0.001)
+    return classifier

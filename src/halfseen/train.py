@@ -1,0 +1,279 @@
+"""The one training loop: any method, on a CPU, a GPU or many, stopped and resumed without a trace.
+
+All luck is a function of the seed and the step: batches and augmentation of (seed, epoch, picture), dropout of (seed,
+step, process). So a training that goes on from a checkpoint arrives at the same weights, bit by bit (on one CPU).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from random import Random
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from halfseen.data.embeddings import Encoded
+from halfseen.data.files import shown, whole
+from halfseen.data.loading import CueSources, Loader, Pictures, labels_of
+from halfseen.data.memory import Memory
+from halfseen.data.sampling import IdentityBatches
+from halfseen.encode import Look, declared, encode, normalised
+from halfseen.evaluate import evaluate
+from halfseen.ops.distance import Single
+from halfseen.printing import plain_scores
+from halfseen.recipe import Method, Recipe, learning_rate
+from halfseen.training.checkpoints import State, load_checkpoint, save_checkpoint
+from halfseen.training.log import Log, Meter
+from halfseen.training.settings import AUGMENTS, Settings, augment_of, no_bar, say_nothing
+from halfseen.training.setup import described, launch, make_optimiser
+from halfseen.training.stopping import Stopped, StopSigns, check_numbers
+from halfseen.types import Batch, Embedding, Facts, InputError, Scores, Splits
+from halfseen.weights import Card, Plain, make_network, plain, rebuilt, save_weights
+
+__all__ = ["AUGMENTS", "Settings", "Training", "augment_of", "train"]
+
+CHECKPOINT, BEST, LAST, RUN = "last.ckpt", "best.safetensors", "last.safetensors", "run.json"
+SIDES = ("query", "gallery")
+BAD_BATCH = "bad-batch.safetensors"
+ALWAYS = ("hidden", "occluder")  # what every method may know in training: it was done to the pictures here
+
+
+def train(
+    method: Method,
+    config: Any,
+    recipe: Recipe,
+    splits: Splits,
+    cues: Mapping[str, CueSources],
+    settings: Settings,
+) -> dict[str, Scores] | None:
+    """Train `method` on `splits`, or go on where that was stopped; the scores after the last epoch, by protocol.
+
+    None where another process leads.
+
+    `cues` by split, as `find_cues` finds them. Ctrl-C and SIGTERM end it at the next step with a checkpoint.
+    """
+    return Training(method, config, recipe, splits, cues, settings=settings).run()
+
+
+class Training:
+    """One training: what does not change, the network and its optimiser, and how far it is (`state`)."""
+
+    def __init__(
+        self,
+        method: Method,
+        config: Any,
+        recipe: Recipe,
+        splits: Splits,
+        cues: Mapping[str, CueSources],
+        *,
+        settings: Settings,
+    ) -> None:
+        self.method, self.config, self.recipe = method.of(config), config, recipe
+        self.splits, self.cues, self.settings = splits, cues, settings
+        self.signs, self.state = StopSigns(), State()
+        self.fabric = launch(settings)
+        self.leads = self.fabric.is_global_zero  # the process that writes and speaks
+        self.bars, self.say = (settings.bars, settings.say) if self.leads else (no_bar, say_nothing)
+        self.pictures = self._pictures()
+        self._check_protocols()
+        pids = [sample.pid for sample in splits.train]
+        rank, world = self.fabric.global_rank, self.fabric.world_size
+        self.batches = IdentityBatches(pids, recipe.people, recipe.images, seed=settings.seed, rank=rank, world=world)
+        self.steps = len(self.batches)  # of an epoch
+        torch.manual_seed(settings.seed)
+        begun = (settings.out / CHECKPOINT).exists()  # it holds all weights
+        self.network = make_network(method, config, recipe, len(set(pids)), "none" if begun else settings.start)
+        self.network.to(memory_format=torch.channels_last)
+        forward = cast(nn.Module, torch.compile(self.network)) if settings.compile else self.network
+        self.module = self.fabric.setup_module(forward)
+        self.optimiser = make_optimiser(self.network, recipe)
+
+    def _pictures(self) -> Pictures:
+        splits, settings = self.splits, self.settings
+        if not splits.train:
+            raise InputError(f"{splits.name} has no training pictures; train on another set, and evaluate on this one")
+        cues = self.cues.get("train")
+        augment = augment_of(self.recipe, self.config.grouping if cues and cues.parts else None)
+        memory = Memory(len(splits.train), augment, settings.memory, shared=settings.workers > 0)
+        labels = labels_of(splits.train)
+        return Pictures(splits.train, augment, cues, labels=labels, seed=settings.seed, memory=memory)
+
+    def _check_protocols(self) -> None:
+        """Better now than after ten epochs: can the set be scored under the protocols that were asked for?"""
+        if self.settings.protocols and self.scored:
+            sides = [
+                self._encoded(split, Embedding.of(torch.zeros(len(self.splits.by_name[split]), 1))) for split in SIDES
+            ]
+            evaluate(*sides, distance=Single("euclid"), protocols=self.settings.protocols)
+
+    @property
+    def scored(self) -> bool:
+        """Whether the set has anything to be scored on."""
+        return bool(self.splits.query and self.splits.gallery)
+
+    def run(self) -> dict[str, Scores] | None:
+        """All epochs that are left."""
+        self._begin()
+        with self.signs, closing(self.log):
+            try:
+                while self.state.epoch < self.recipe.epochs:
+                    self._run_epoch()
+            except Stopped:
+                self._save_checkpoint()
+                raise KeyboardInterrupt(
+                    f"stopped after {self.state.done:,} of {self.recipe.epochs * self.steps:,} steps; "
+                    f"the same command goes on from there"
+                ) from None
+        self._save_weights(LAST)
+        return self._scores() if self.leads else None
+
+    def _begin(self) -> None:
+        """Make the folder, go on from its checkpoint if there is one, and open the log."""
+        out = self.settings.out
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"{shown(out)} cannot be made ({error.strerror or error}); choose another --out"
+            ) from error
+        if (out / CHECKPOINT).exists():
+            self.state = load_checkpoint(out / CHECKPOINT, self.about(), self.network, self.optimiser)
+            self.say(f"going on after {self.state.done:,} of {self.recipe.epochs * self.steps:,} steps")
+        self.log = Log(out, self.state.done, writes=self.leads, tensorboard=self.settings.tensorboard)
+        if self.leads:
+            with whole(out / RUN) as beside:
+                beside.write_text(json.dumps(self.about(), indent=2) + "\n")
+
+    def about(self) -> Plain:
+        """Which training this is: where anything differs here, other weights come out."""
+        start = self.settings.start
+        return {
+            "method": self.method.name,
+            "config": plain(self.config),
+            "recipe": plain(self.recipe),
+            "data": described(self.splits),
+            "seed": self.settings.seed,
+            "started_from": start.name if isinstance(start, Path) else start,
+            "precision": self.settings.precision,
+            "processes": self.fabric.world_size,
+        }
+
+    def _run_epoch(self) -> None:
+        """The steps that are left of an epoch, evaluation if it is time, and a checkpoint."""
+        epoch, recipe = self.state.epoch, self.recipe
+        self.pictures.set_epoch(epoch)
+        self.batches.set_epoch(epoch)
+        left = list(self.batches)[self.state.done - epoch * self.steps :]
+        size = recipe.people * recipe.images
+        meter, line = Meter(), Meter()
+        with self.bars(f"epoch {epoch + 1} of {recipe.epochs}, images") as progress:
+            for number, batch in enumerate(Loader(self.pictures, left, self.settings.workers), 1):
+                values = self._step(self.handed(batch))
+                meter.add(values, size)
+                line.add(values, size)
+                progress(self.state.done * size, recipe.epochs * self.steps * size)
+                if number == len(left) or (self.settings.interval and self.state.done % self.settings.interval == 0):
+                    self.log.write("steps", epoch + 1, self.state.done, line.summary())
+                    line = Meter()
+                if self.settings.save and self.state.done % self.settings.save == 0:
+                    self._save_checkpoint()
+                self._check_signs()
+        if left:
+            self.say(f"epoch {epoch + 1} of {recipe.epochs}: {meter}")
+        if epoch + 1 == recipe.epochs or (self.settings.every and (epoch + 1) % self.settings.every == 0):
+            self._evaluate()
+        self.state.epoch += 1
+        self._save_checkpoint()
+
+    def _step(self, batch: Batch) -> dict[str, float]:
+        """Learn from one batch; the losses, the learning rate and the gradient's length."""
+        done = self.state.done
+        rate = learning_rate(self.recipe, done / self.steps)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * group["speed"]
+        torch.manual_seed(Random(f"{self.settings.seed} {done} {self.fabric.global_rank}").getrandbits(63))
+        output = self.module(normalised(self.network, batch.images), batch.cues)
+        terms = self.method.losses(output, batch, self.config)
+        self.optimiser.zero_grad()
+        self.fabric.backward(torch.stack([*terms.values()]).sum())
+        *losses, length = torch.stack([*(term.detach() for term in terms.values()), _length(self.network)]).tolist()
+        named = dict(zip(terms, losses, strict=True))
+        check_numbers(named, length, self.network, batch, self.settings.out / BAD_BATCH)
+        if self.recipe.clip is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
+        self.optimiser.step()
+        self.state.done += 1
+        return {**named, "lr": rate, "gradient": length}
+
+    def handed(self, batch: Batch) -> Batch:
+        """`batch` on the device, without the cues that the method did not declare."""
+        device, names = self.fabric.device, {*self.method.needs["train"], *ALWAYS}
+        moved = {name: getattr(batch, name).to(device) for name in ("images", "pids", "camids")}
+        partner = batch.partner and self.handed(batch.partner)
+        return Batch(**moved, cues=declared(batch.cues, names, device), partner=partner)
+
+    def _evaluate(self) -> None:
+        """Score the network on queries and gallery, and keep it if it is the best so far."""
+        if self.leads and self.scored:
+            sides = [self._encoded(split, self._encode(split)) for split in SIDES]
+            scores = evaluate(
+                *sides, distance=self.method.distance, protocols=self.settings.protocols, progress=self._listen
+            )
+            self.state.scores = plain(scores)
+            self.log.write("scores", self.state.epoch + 1, self.state.done, {"scores": plain_scores(scores)})
+            for name, score in scores.items():
+                self.say(f"  {name}: mAP {100 * score.mAP:.1f}, rank-1 {100 * score.cmc[0]:.1f}")
+            first = next(iter(scores.values())).mAP
+            if first > self.state.best:
+                self.state.best = first
+                self._save_weights(BEST)
+        self.fabric.barrier()
+
+    def _encode(self, split: str) -> Embedding:
+        look = Look(self.pictures.augment, self.settings.precision, workers=self.settings.workers)
+        samples, cues = self.splits.by_name[split], self.cues.get(split)
+        with self.bars(f"encoding {split}") as progress:
+
+            def tell(done: int, total: int) -> None:
+                progress(done, total)
+                self._listen(done, total)
+
+            return encode(self.network, self.method, samples, look, cues=cues, progress=tell)
+
+    def _encoded(self, split: str, embedding: Embedding) -> Encoded:
+        return Encoded(embedding, Facts.of(self.splits.by_name[split]), has_cameras=self.splits.has_cameras)
+
+    def _listen(self, _done: int, _all: int) -> None:
+        self.signs.check()
+
+    def _check_signs(self) -> None:
+        """Of several processes all must stop at the same step, or the others wait for ever."""
+        if self.fabric.world_size > 1:
+            seen = torch.tensor(float(self.signs.seen), device=self.fabric.device)
+            self.signs.seen = bool(self.fabric.all_reduce(seen, reduce_op="max"))
+        self.signs.check()
+
+    def _save_checkpoint(self) -> None:
+        if self.leads:
+            path = self.settings.out / CHECKPOINT
+            save_checkpoint(path, self.about(), self.state, self.network, self.optimiser)
+
+    def _scores(self) -> dict[str, Scores]:
+        return {name: rebuilt(Scores, entries) for name, entries in self.state.scores.items()}
+
+    def _save_weights(self, name: str) -> None:
+        if self.leads:
+            about = self.about()
+            told = {key: about[key] for key in ("method", "config", "recipe", "data", "seed", "started_from")}
+            card = Card(**told, epoch=self.state.done // self.steps, scores=plain_scores(self._scores()))
+            save_weights(self.settings.out / name, self.method, self.network, card)
+
+
+def _length(network: nn.Module) -> Tensor:
+    """Of the gradient of all parameters together."""
+    lengths = torch.stack([p.grad.detach().norm() for p in network.parameters() if p.grad is not None])
+    return lengths.square().sum().sqrt()

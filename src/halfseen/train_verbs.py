@@ -1,0 +1,168 @@
+"""The verb `halfseen train METHOD`: every field of a method's configuration and of its recipe is an option."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stderr
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+from tyro.conf import FlagCreatePairsOff, Suppress, UseAppendAction
+
+from halfseen import printing
+from halfseen.data.finding import read_named
+from halfseen.data.memory import GIGABYTE
+from halfseen.encode import cues_for
+from halfseen.methods import METHODS
+from halfseen.ops.metrics import PROTOCOLS
+from halfseen.recipe import Method, Recipe
+from halfseen.train import BEST, Settings, Training, train
+from halfseen.training.budget import budget
+from halfseen.training.tiers import TierName, in_tier
+from halfseen.types import InputError
+from halfseen.weights import make_network, plain
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a method and evaluate it on the way. The same command goes on where it was stopped."""
+
+    method: Suppress[str]
+    data: str
+    """A set of `halfseen data list`, with +partial or +occluded behind it for a variant made while reading."""
+    config: Any
+    recipe: Recipe
+    tier: TierName = "full"
+    """full: the recipe of the paper; mini: sizes for two CPU cores and minutes. The options below change either."""
+    root: Path | None = None
+    """The folder that holds the set, or one above it; left out: the environment variable HALFSEEN_DATA."""
+    out: Path | None = None
+    """The folder for weights, checkpoints and the log; left out: METHOD-DATA-SEED."""
+    weights: Literal["hub", "none"] | Path = "hub"
+    """Of the backbone at the beginning: timm's from its hub, none, or a file."""
+    cue: Literal["auto", "parts", "fields", "keypoints"] = "auto"
+    """What says where the parts are, for methods that want to know; auto: the first of these that the set has."""
+    seed: int = 0
+    """Another seed, another luck."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: a GPU if there is one. Several, or several machines: begin this command with torchrun."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """bfloat16: autocast, for GPUs."""
+    compile: bool = False
+    """Compile the network, which takes minutes and pays in long trainings on GPUs."""
+    every: int = 10
+    """Evaluate after so many epochs, and after the last; 0: only then."""
+    protocol: UseAppendAction[tuple[Literal["market", "all", "occ", "npo", "ntp"], ...]] = ()
+    """May be repeated, and the first decides what is best; left out: all that cameras and occlusion labels allow."""
+    interval: int = 50
+    """Steps between two lines of the log."""
+    save: int | None = None
+    """Steps between two checkpoints; left out: one after each epoch."""
+    memory: float = 4.0
+    """Gigabytes of resized pictures to keep, so that each is decoded once."""
+    workers: int = 0
+    """Processes that make batches; 0: none but this."""
+    tensorboard: bool = False
+    """Log to TensorBoard too (pip install halfseen[track])."""
+    dry_run: bool = False
+    """Print what would be trained, and what it costs, and end."""
+    json: bool = False
+    """Print the last scores as JSON instead of a table."""
+
+    def run(self) -> int:
+        method, settings = METHODS[self.method].of(self.config), self._settings()
+        splits = read_named(self.data, self.root, printing.print_note)
+        cues = {"train": cues_for(method, self.config, "train", splits, splits.train, self.cue)}
+        for split in ("query", "gallery"):
+            cues[split] = cues_for(method, self.config, "test", splits, splits.by_name[split])
+        if self.dry_run:
+            lean = replace(settings, start="none", device="cpu", workers=0)
+            print_budget(Training(method, self.config, self.recipe, splits, cues, settings=lean))
+            return 0
+        scores = train(method, self.config, self.recipe, splits, cues, settings)
+        if scores is None:  # another process speaks
+            return 0
+        if self.json:
+            printing.print_line(json.dumps({"out": str(settings.out), "scores": printing.plain_scores(scores)}))
+        elif scores:
+            best = settings.out / BEST
+            printing.print_scores(f"{method.name} on {splits.name} after the last epoch; the best is {best}", scores)
+        return 0
+
+    def _settings(self) -> Settings:
+        names = f"{self.method}-{self.data}-{self.seed}".replace(":", "-").replace("+", "-")
+        return Settings(
+            out=self.out or Path(names),
+            seed=self.seed,
+            start=self.weights,
+            device=self.device,
+            precision=self.precision,
+            compile=self.compile,
+            every=self.every,
+            protocols=tuple(PROTOCOLS[name] for name in dict.fromkeys(self.protocol)),
+            interval=self.interval,
+            save=self.save,
+            memory=int(self.memory * GIGABYTE),
+            workers=self.workers,
+            tensorboard=self.tensorboard,
+            bars=printing.progress_bar,
+            say=printing.print_note,
+        )
+
+
+def parse(words: Sequence[str]) -> Train:
+    """`words` behind `halfseen train`. The tier comes first, because it is the default of all others."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--tier", default="full")
+    name = first.parse_known_args(list(words))[0].tier
+    tier: TierName = "mini" if name == "mini" else "full"  # of other words the parser below complains
+    presets = {method.name: _preset(method, tier) for method in METHODS.values()}
+    titles = {method.name: method.title for method in METHODS.values()}
+    choice = tyro.extras.subcommand_type_from_defaults(presets, titles, prefix_names=False)
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            return tyro.cli(choice, prog="halfseen train", args=list(words) or ["--help"], config=(FlagCreatePairsOff,))
+    except SystemExit as end:
+        if (refusal := _refusal(end)) is not None:
+            raise refusal from None
+        sys.stderr.write(said.getvalue())
+        raise
+
+
+def _refusal(end: BaseException | None) -> InputError | None:
+    """What a configuration said to its values; the parser draws a box around it, and its own names into it."""
+    while end is not None and not isinstance(end, InputError):
+        end = end.__context__
+    return end
+
+
+def _preset(method: Method, tier: TierName) -> Train:
+    config, recipe = in_tier(method, tier)
+    return Train(method.name, tyro.MISSING, config, recipe, tier)
+
+
+def print_budget(training: Training) -> None:
+    """The resolved configuration and recipe, and what they cost."""
+    method, config, recipe = training.method, training.config, training.recipe
+    for name, values in (("config", plain(config)), ("recipe", plain(recipe))):
+        for field, value in values.items():
+            printing.print_line(f"--{name}.{field.replace('_', '-')} {value}")
+    two_people = next(iter(training.batches))[: 2 * recipe.images]
+    batch = training.handed(training.pictures.batch(two_people))
+    cost = budget(method, config, recipe, (training.network, make_network(method, config, recipe)), batch)
+    data = training.about()["data"]
+    room = training.pictures.memory.nbytes if training.pictures.memory else 0
+    rows = (
+        ("pictures", f"{data['images']:,} of {data['people']:,} people, {training.steps:,} steps an epoch"),
+        ("parameters", f"{cost.trained:,} in training, {cost.tested:,} at test time"),
+        ("operations", f"{cost.flops / 1e9:.3g} GFLOPs a picture at test time (multiply and add are two)"),
+        ("memory", f"{cost.memory / GIGABYTE:.2g} GiB a step, {room / GIGABYTE:.2g} GiB for pictures"),
+    )
+    printing.print_table(f"{method.title}; {data['name']}", ("", ""), rows, words=2)

@@ -1,0 +1,1 @@
+"""The pieces of the training loop: what it logs, keeps, costs, and when it stops."""

@@ -1,0 +1,85 @@
+"""What a training needs in order to go on as if it had never stopped: one file, whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from halfseen.data.files import shown, whole
+from halfseen.types import InputError
+from halfseen.weights import Plain
+
+BROKEN = (OSError, RuntimeError, ValueError, TypeError, KeyError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile)
+
+
+@dataclass
+class State:
+    """How far a training is: epochs that are over, evaluation included, and steps that are done in all; the latest
+    scores, and the best mAP so far.
+
+    No random state is kept, because there is none: all luck follows from the seed and the number of the step.
+    """
+
+    epoch: int = 0
+    done: int = 0
+    best: float = -1.0
+    scores: Plain = field(default_factory=dict)
+
+
+def save_checkpoint(path: Path, run: Plain, state: State, network: nn.Module, optimiser: Optimizer) -> None:
+    """Write all that `load_checkpoint` needs; `run` says which training this is."""
+    content = {
+        "run": json.dumps(run),
+        "state": json.dumps(vars(state)),
+        "network": network.state_dict(),
+        "optimiser": optimiser.state_dict(),
+    }
+    with whole(path) as beside:
+        try:
+            torch.save(content, beside)
+        except RuntimeError as error:  # how torch reports a full disk
+            raise OSError(f"torch: {str(error).splitlines()[0]}") from error
+
+
+def load_checkpoint(path: Path, run: Plain, network: nn.Module, optimiser: Optimizer) -> State:
+    """Bring `network` and `optimiser` to where the training `run` was stopped; another training is refused."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{shown(path)} cannot be read ({error.strerror or error}); check the folder") from error
+    try:
+        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        was, state = json.loads(content["run"]), State(**json.loads(content["state"]))
+    except BROKEN as error:
+        raise InputError(
+            f"{shown(path)} is cut short or no checkpoint; copy it again, or delete it to begin anew"
+        ) from error
+    if differing := list(differences(was, run)):
+        raise InputError(
+            f"{shown(path.parent)} holds a training with {', '.join(differing[:3])}"
+            f"{f' and {len(differing) - 3} more' if len(differing) > 3 else ''}; "
+            f"ask for the same again, or choose another --out"
+        )
+    network.load_state_dict(content["network"])
+    optimiser.load_state_dict(content["optimiser"])
+    return state
+
+
+def differences(was: Mapping[str, Any], now: Mapping[str, Any], before: str = "") -> Iterator[str]:
+    """What `was` and `now` disagree about, e.g. `recipe.lr 0.1 (now 0.2)`."""
+    for name in {**was, **now}:
+        old, new = was.get(name), now.get(name)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from differences(old, new, f"{before}{name}.")
+        elif old != new:
+            yield f"{before}{name} {old} (now {new})"

@@ -1,0 +1,111 @@
+"""The log of a training: a line of JSON for some steps and for each evaluation, optionally TensorBoard beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from halfseen.data.files import shown, whole
+from halfseen.types import InputError
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+NAME = "log.jsonl"
+OTHERS = ("lr", "gradient")  # what a step says beside its losses
+
+
+class Log:
+    """Lines in `folder`/log.jsonl, if it `writes` at all; what an earlier run wrote after `step` is taken back."""
+
+    def __init__(self, folder: Path, step: int, *, writes: bool = True, tensorboard: bool = False) -> None:
+        self.path, self.writes = folder / NAME, writes
+        if writes:
+            self._take_back(step)
+        self._board = _board(folder, step) if writes and tensorboard else None
+
+    def _take_back(self, step: int) -> None:
+        kept = [line for line in read_log(self.path) if line["step"] <= step]
+        with whole(self.path) as beside:
+            beside.write_text("".join(f"{json.dumps(line)}\n" for line in kept))
+
+    def write(self, kind: str, epoch: int, step: int, values: Mapping[str, Any]) -> None:
+        """One line: `kind`, `epoch` (from 1), `step` (how many are done in all) and `values`."""
+        if not self.writes:
+            return
+        try:
+            with self.path.open("a") as file:
+                file.write(json.dumps({"kind": kind, "epoch": epoch, "step": step, **values}) + "\n")
+        except OSError as error:
+            raise InputError(f"{shown(self.path)} cannot be written ({error.strerror or error}); make room") from error
+        if self._board:
+            for name, value in _numbers(values):
+                self._board.add_scalar(name, value, step)
+            self._board.flush()
+
+    def close(self) -> None:
+        if self._board:
+            self._board.close()
+
+
+class Meter:
+    """What happened in some steps: means of what each said, and images a second."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, float] = {}
+        self.steps = self.images = 0
+        self.began = perf_counter()
+
+    def add(self, values: Mapping[str, float], images: int) -> None:
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        self.steps += 1
+        self.images += images
+
+    def summary(self) -> dict[str, Any]:
+        """`losses` by name, `lr`, `gradient` and `images_per_second`."""
+        means = {name: total / self.steps for name, total in self.sums.items()}
+        rest = {name: means.pop(name) for name in OTHERS}
+        return {"losses": means, **rest, "images_per_second": self.images / (perf_counter() - self.began)}
+
+    def __str__(self) -> str:
+        summary = self.summary()
+        losses = ", ".join(f"{name} {value:.3f}" for name, value in summary["losses"].items())
+        return f"{losses}; {summary['images_per_second']:,.0f} images/s"
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The lines of a log; what was cut off in the middle of a line by a power cut or kill is left out."""
+    if not path.is_file():
+        return []
+    lines = []
+    for text in path.read_text(errors="replace").splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue
+        if isinstance(line, dict) and isinstance(line.get("step"), int):
+            lines.append(line)
+    return lines
+
+
+def _numbers(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, float]]:
+    """All numbers in `values`, however deep, with their names joined by slashes."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _numbers(value, f"{before}{name}/")
+        elif isinstance(value, int | float):
+            yield f"{before}{name}", value
+
+
+def _board(folder: Path, step: int) -> SummaryWriter:
+    try:
+        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  (an extra)
+    except ImportError as error:
+        raise InputError(
+            "--tensorboard needs a package that is not there; run `pip install halfseen[track]`, or leave it out"
+        ) from error
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)

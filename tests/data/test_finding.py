@@ -1,0 +1,150 @@
+"""Sets and cues are found by name, or it is said what is missing."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from halfseen.data.cues import FIELDS_FOLDER, load_keypoints
+from halfseen.data.finding import find_cues, read_named
+from halfseen.data.variants import occluded, partial
+from halfseen.types import InputError, Splits
+from standins import draw_set, read_drawn
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return draw_set(tmp_path / "set")
+
+
+@pytest.fixture
+def splits(root: Path) -> Splits:
+    return read_drawn(root)
+
+
+def label(root: Path, splits: Splits) -> None:
+    """Part labels of the training pictures: numbers 0 to 9, one a row."""
+    for sample in splits.train:
+        path = (root / "parts" / sample.name).with_suffix(".png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.arange(10, dtype=np.uint8).repeat(4)[:, None].repeat(3, axis=1)).save(path)
+
+
+def spread(root: Path, splits: Splits) -> None:
+    """Confidence fields of the training pictures."""
+    for sample in splits.train:
+        path = root / FIELDS_FOLDER / f"{sample.name}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, np.full((36, 4, 2), 0.25, np.float32))
+
+
+# --- Sets ---
+
+
+@pytest.mark.parametrize(
+    "name", ["market1501", "market1501+partial", "market1501+occluded@3", "market1501+partial+occluded"]
+)
+def test_a_set_is_read_by_the_name_that_it_bears(name: str, root: Path) -> None:
+    said: list[str] = []
+    splits = read_named(name, root, said.append)
+    assert splits.name == name
+    assert [line[:40] for line in said] == ["note: no split has the published counts "]
+
+
+def test_variants_are_those_of_the_package(root: Path, splits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HALFSEEN_DATA", str(root))
+    assert read_named("market1501").train == splits.train
+    assert read_named("market1501+occluded@3").query == occluded(splits, 3).query
+    assert read_named("market1501+partial").gallery == partial(splits).gallery
+
+
+@pytest.mark.parametrize("rule", ["hidden", "", "partial@x", "partial@-1"])
+def test_unknown_variants(rule: str, root: Path) -> None:
+    with pytest.raises(InputError, match=r"write market1501\+partial or market1501\+occluded"):
+        read_named(f"market1501+{rule}", root)
+
+
+def test_without_a_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HALFSEEN_DATA", raising=False)
+    with pytest.raises(InputError, match="no folder is named for market1501; give --root FOLDER"):
+        read_named("market1501+partial")
+
+
+# --- Cues ---
+
+
+def test_what_knows_most_comes_first(root: Path, splits: Splits) -> None:
+    cues = find_cues(splits, splits.train, {"parts", "fields", "keypoints"})
+    assert cues.keypoints is not None
+    want = load_keypoints(root / "keypoints.npz").lookup([sample.name for sample in splits.train])[0]
+    assert torch.equal(cues.keypoints, want)
+    spread(root, splits)
+    cues = find_cues(splits, splits.train, {"parts", "fields", "keypoints"})
+    assert (cues.keypoints, cues.parts) == (None, None)
+    assert cues.fields is not None
+    assert torch.equal(cues.fields(splits.train[0]), torch.full((36, 4, 2), 0.25))
+    label(root, splits)
+    cues = find_cues(splits, splits.train, {"parts", "fields", "keypoints"})
+    assert (cues.keypoints, cues.fields) == (None, None)
+    assert cues.parts is not None
+    assert find_cues(splits, splits.train, {"keypoints"}).keypoints is not None
+    assert vars(find_cues(splits, splits.train, ())) == {"keypoints": None, "fields": None, "parts": None}
+
+
+@pytest.mark.parametrize(
+    ("grouping", "numbers"),
+    [
+        ("eight", [0, 1, 2, 3, 4, 5, 6, 7, 8, 0]),
+        ("six", [0, 1, 3, 4, 2, 5, 5, 6, 6, 0]),
+        ("five", [0, 1, 2, 2, 3, 4, 4, 5, 5, 0]),
+        ("two", [0, 1, 1, 1, 1, 2, 2, 2, 2, 0]),
+        ("one", [0, *[1] * 8, 0]),
+    ],
+)
+def test_part_labels_in_the_numbers_of_a_grouping(
+    grouping: str, numbers: list[int], root: Path, splits: Splits
+) -> None:
+    label(root, splits)
+    parts = find_cues(splits, splits.train, {"parts"}, grouping).parts
+    assert parts is not None
+    labels = parts(splits.train[0])
+    assert labels.shape == (40, 3)
+    assert labels[::4, 0].tolist() == numbers
+    shutil.rmtree(root / "parts")  # each file is read once
+    assert torch.equal(parts(splits.train[0]), labels)
+
+
+def test_no_cue_at_all(root: Path, splits: Splits) -> None:
+    (root / "keypoints.npz").unlink()
+    with pytest.raises(InputError, match=r"market1501 has .*part labels.*keypoints.*`halfseen world render`") as error:
+        find_cues(splits, splits.train, {"parts", "keypoints"})
+    assert "fields" not in str(error.value)
+
+
+def test_keypoints_of_other_pictures(splits: Splits) -> None:
+    strangers = [replace(sample, name=f"x{sample.name}") for sample in splits.train]
+    with pytest.raises(InputError, match="market1501 has no keypoints"):
+        find_cues(splits, strangers, {"keypoints"})
+    found = find_cues(splits, [*strangers[:3], splits.train[0]], {"keypoints"}).keypoints  # nobody was found in three
+    assert found is not None
+    assert found[:3].count_nonzero() == 0
+    assert found[3].all()
+
+
+@pytest.mark.parametrize(
+    ("make", "folder", "what"), [(label, "parts", "part labels"), (spread, FIELDS_FOLDER, "confidence fields")]
+)
+def test_some_pictures_without(
+    make: Callable[[Path, Splits], None], folder: str, what: str, root: Path, splits: Splits
+) -> None:
+    make(root, splits)
+    min((root / folder).rglob("*.*")).unlink()
+    with pytest.raises(InputError, match=f"1 of 12 pictures in .* have no {what}, among them bounding_box_train/0011"):
+        find_cues(splits, splits.train, {"parts", "fields"})

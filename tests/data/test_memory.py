@@ -1,0 +1,91 @@
+"""Pictures that stay in memory are the same pictures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from halfseen.data.augment import Augment
+from halfseen.data.images import save_image
+from halfseen.data.loading import CueSources, Loader, Paired, Pictures
+from halfseen.data.memory import Memory
+from halfseen.data.variants import read_sample
+from halfseen.types import KeepTop, Occluder, Paste, Sample
+
+SMALL = Augment(32, 16, flip=0.5, pad=4, erase=0.5)
+BYTES = 32 * 16 * 3  # of one picture
+
+
+@pytest.fixture
+def samples(tmp_path: Path) -> list[Sample]:
+    """Eight pictures of several sizes."""
+    dice = torch.Generator().manual_seed(0)
+    made = []
+    for i, size in enumerate([(32, 16), (64, 32), (50, 21), (17, 9)] * 2):
+        path = tmp_path / f"{i}.png"
+        save_image(path, torch.randint(1, 256, (3, *size), dtype=torch.uint8, generator=dice))
+        made.append(Sample(path, path.name, i // 2, i % 3))
+    return made
+
+
+def seen(samples: list[Sample], memory: Memory | None) -> list[torch.Tensor]:
+    """All that two epochs show."""
+    points = torch.rand(len(samples), 17, 3, generator=torch.Generator().manual_seed(1)) * 20
+    pictures = Pictures(samples, SMALL, CueSources(points), memory=memory)
+    shown = []
+    for epoch in (0, 1):
+        pictures.set_epoch(epoch)
+        batch = pictures.batch([*range(2 * len(samples))])
+        assert batch.cues.keypoints is not None
+        assert batch.cues.hidden is not None
+        assert batch.cues.occluder is not None
+        shown += [batch.images, batch.cues.keypoints, batch.cues.hidden, batch.cues.occluder]
+    return shown
+
+
+@pytest.mark.parametrize("room", [0, 1, 5, 8, 100])
+def test_memory_changes_nothing(room: int, samples: list[Sample]) -> None:
+    samples[2] = replace(samples[2], edits=(KeepTop(2),))
+    samples[3] = replace(samples[3], edits=(Paste(Occluder.TALL_LEFT, samples[0].path, 3),))
+    plain = seen(samples, None)
+    memory = Memory(8, SMALL, room * BYTES + 7)
+    assert memory.nbytes == min(room, 8) * BYTES
+    assert all(torch.equal(a, b) for a, b in zip(plain, seen(samples, memory), strict=True))
+
+
+def test_what_is_in_memory_is_not_read_again(samples: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
+    samples[3] = replace(samples[3], edits=(Paste(Occluder.TALL_LEFT, samples[0].path, 3),))
+    reads: list[str] = []
+
+    def read(sample: Sample) -> object:
+        reads.append(sample.name)
+        return read_sample(sample)
+
+    monkeypatch.setattr("halfseen.data.memory.read_sample", read)
+    seen(samples, Memory(8, SMALL, 6 * BYTES))
+    once, always = ["0.png", "1.png", "2.png", "4.png", "5.png"], ["3.png", "6.png", "7.png"]  # pasted, no room
+    assert sorted(reads) == sorted(once + 4 * always)
+
+
+def test_a_twin_is_not_its_original(samples: list[Sample]) -> None:
+    twins = [replace(s, edits=(Paste(Occluder.WIDE_TOP, samples[0].path, 3),)) for s in samples]
+    without, with_memory = (Paired(Pictures(samples, SMALL, memory=m), twins) for m in (None, Memory(8, SMALL)))
+    for _ in range(2):
+        one, other = without.batch([0, 1]), with_memory.batch([0, 1])
+        assert one.partner is not None
+        assert other.partner is not None
+        assert torch.equal(one.partner.images, other.partner.images)
+        assert torch.equal(one.images, other.images)
+
+
+def test_processes_share_it(samples: list[Sample]) -> None:
+    memory = Memory(8, SMALL, shared=True)
+    pictures = Pictures(samples, SMALL, memory=memory)
+    alone = pictures.batch([0, 1])
+    memory.stored.zero_()
+    (batch,) = Loader(pictures, [[0, 1]], workers=1)
+    assert torch.equal(batch.images, alone.images)
+    assert memory.stored[:3].tolist() == [[32, 16], [64, 32], [0, 0]]

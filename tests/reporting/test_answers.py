@@ -1,0 +1,123 @@
+"""Who was found: the nearest first, junk beside them, and what each part had to say."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+
+from halfseen.data.embeddings import Encoded
+from halfseen.ops.distance import Single
+from halfseen.report import page
+from halfseen.reporting import results, strips
+from halfseen.reporting.results import Result
+from halfseen.types import Embedding, Facts
+from page_reader import Reader
+
+PARTS = 8
+
+
+# --- who was found ---
+
+
+def toy(result: Result, vectors: list[float], pids: list[int], camids: list[int]) -> Result:
+    """One query, person 7 before camera 1 at 0, and a gallery on a line; the parts' distances are the same."""
+    gallery = Embedding.of(torch.tensor(vectors)[:, None])
+    labels = torch.zeros(len(pids), dtype=torch.int64)
+    one = torch.ones(1, dtype=torch.int64)
+    method = replace(result.run.loaded.method, distance=Single("euclid"))
+    run = replace(result.run, loaded=result.run.loaded._replace(method=method))
+    return replace(
+        result,
+        run=run,
+        query=Encoded(Embedding.of(torch.zeros(1, 1)), Facts(7 * one, one, 0 * one)),
+        gallery=Encoded(gallery, Facts(torch.tensor(pids), torch.tensor(camids), labels)),
+        names=("whole",),
+    )
+
+
+def test_answers_come_nearest_first_and_junk_takes_no_place(result: Result) -> None:
+    #               wrong  right  same camera  nobody  right  wrong
+    small = toy(result, [4.0, 1.0, 2.0, 3.0, 5.0, 6.0], [8, 7, 7, -1, 7, 9], [1, 2, 1, 1, 3, 1])
+    found = results.answers(small, 0, 3)
+    assert [(a.row, a.verdict, a.place) for a in found] == [
+        (1, "right", 1),
+        (2, "junk", None),
+        (3, "junk", None),
+        (0, "wrong", 2),
+        (4, "right", 3),
+    ]
+    assert [a.distance for a in found] == [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert len(results.answers(small, 0, 99)) == 6
+
+
+def test_where_cameras_do_not_count_only_nobody_is_junk(result: Result) -> None:
+    small = toy(result, [1.0, 2.0], [7, -1], [1, 1])
+    small = replace(small, protocol=replace(small.protocol, same_camera=True))
+    assert [a.verdict for a in results.answers(small, 0, 5)] == ["right", "junk"]
+
+
+def test_of_much_junk_only_some_is_shown(result: Result) -> None:
+    junk = results.SHOWN_JUNK + 5
+    small = toy(result, [float(n) for n in range(junk + 1)], [*[7] * junk, 8], [*[1] * junk, 2])
+    found = results.answers(small, 0, 1)
+    assert [a.verdict for a in found] == ["junk"] * results.SHOWN_JUNK + ["wrong"]
+
+
+def test_part_distances_are_those_of_a_loop(result: Result) -> None:
+    found = results.part_distances(result, 1, [4, 0])
+    query, gallery = result.query.embedding.vectors, result.gallery.embedding.vectors
+    assert found.shape == (2, 1 + PARTS)
+    for number, row in enumerate([4, 0]):
+        for part in range(1 + PARTS):
+            one, other = (v / v.norm() for v in (query[1, part], gallery[row, part]))
+            assert float(found[number, part]) == pytest.approx(float((one - other).norm()), abs=2e-3)
+
+
+def test_strips_show_the_same_answers_with_their_parts(result: Result) -> None:
+    told = strips.strips([result], [2], "x")
+    read = Reader(told)
+    found = results.answers(result, 2, 10)
+    assert [b["class"] for b in read.all("button")] == [f"tile {a.verdict}" for a in found]
+    assert len(read.all("img")) == 1 + len(found)
+    for answer, button in zip(found, read.all("button"), strict=True):
+        sample = result.splits.gallery[answer.row]
+        assert f"person {sample.pid}, camera {sample.camid}, distance {answer.distance:.3f}" in button["aria-label"]
+    bars = re.findall(r'style="--share:([\d.]+)"', told)
+    assert len(bars) == 3 * (1 + PARTS) * len(found)
+    assert 0 <= min(map(float, bars)) <= max(map(float, bars)) <= 1
+
+
+def test_an_answer_that_shares_no_part_says_so(result: Result) -> None:
+    unseen = Embedding(result.gallery.embedding.vectors, torch.zeros_like(result.gallery.embedding.visibility))
+    blind = replace(result, gallery=replace(result.gallery, embedding=unseen))
+    assert "infinite, as no part is seen in both" in strips.strips([blind], [0], "x")
+
+
+def scored(result: Result, precision: list[float], positives: list[int]) -> Result:
+    each = result.per_query._replace(ap=torch.tensor(precision, dtype=torch.float64), positives=torch.tensor(positives))
+    return replace(result, per_query=each)
+
+
+def test_the_hardest_are_those_found_worst_and_nobody_found_at_once(result: Result) -> None:
+    easy = scored(result, [1.0, 0.2, 0.0, 0.5, 0.1], [1, 1, 0, 1, 1])
+    assert results.hardest([easy], 2) == [4, 1]
+    assert results.hardest([easy], 9) == [4, 1, 3]
+    other = scored(result, [0.0, 0.0, 0.0, 0.0, 1.0], [1, 1, 0, 1, 1])
+    assert results.hardest([easy, other], 2) == [1, 3]
+    assert results.hardest([scored(result, [1.0, 1.0], [1, 1])], 3) == []
+    told = page([scored(result, [1.0, 1.0, 1.0], [2, 2, 2])], queries=1)
+    assert "None: every query finds all it should first." in told
+
+
+@pytest.mark.parametrize(
+    ("queries", "count", "wanted"), [(10, 2, [2, 7]), (3, 8, [0, 1, 2]), (5, 1, [2]), (4, 4, [0, 1, 2, 3])]
+)
+def test_the_sample_is_spread_over_all_queries(result: Result, queries: int, count: int, wanted: list[int]) -> None:
+    assert results.sampled(scored(result, [0.5] * queries, [1] * queries), count) == wanted
+
+
+def test_a_query_without_an_answer_is_not_in_the_sample(result: Result) -> None:
+    assert results.sampled(scored(result, [0.5] * 4, [1, 0, 0, 1]), 4) == [0, 3]

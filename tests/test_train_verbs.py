@@ -1,0 +1,224 @@
+"""`halfseen train`, run as a person would."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from halfseen.methods import METHODS
+from halfseen.recipe import Recipe
+from halfseen.train import CHECKPOINT, LAST, RUN
+from halfseen.train_verbs import Train, parse
+from halfseen.training.tiers import TIERS
+from halfseen.weights import load_weights
+from standins import CUED, TINY, Config, draw_set
+
+Run = Callable[..., tuple[int, str, str]]
+Refused = Callable[..., str]
+PAGE = (Path(__file__).parents[1] / "docs/commands.md").read_text()
+SECTION = PAGE.split("## halfseen train\n")[1].split("\n## ")[0]
+OWN = [field.name for field in dataclasses.fields(Train) if field.name not in ("method", "config", "recipe")]
+OPTIONS = [f"--{name.replace('_', '-')}" for name in OWN]
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    for method in (TINY, CUED):
+        monkeypatch.setitem(METHODS, method.name, method)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return draw_set(tmp_path / "set")
+
+
+@pytest.fixture
+def words(root: Path, tmp_path: Path) -> list[object]:
+    """What every command below begins with; `tiny` stands for the method."""
+    return ["train", "tiny", "--data", "market1501", "--root", root, "--out", tmp_path / "out", "--weights", "none"]
+
+
+# --- Words ---
+
+
+def test_every_field_of_config_and_recipe_is_an_option() -> None:
+    words = "tiny --data x --config.dim 5 --config.dropout 0 --recipe.milestones 3 4 --recipe.clip 0.5 --recipe.lr 1"
+    train = parse(words.split())
+    assert train.config == Config(dim=5, dropout=0.0)
+    assert train.recipe == dataclasses.replace(TINY.recipe, milestones=(3, 4), clip=0.5, lr=1.0)
+    assert (train.method, train.data, train.tier, train.root) == ("tiny", "x", "full", None)
+
+
+@pytest.mark.parametrize("name", ["bot", "pcb", "vit", "bpbreid"])
+def test_the_full_tier_is_the_paper_and_mini_is_small(name: str) -> None:
+    method, mini = METHODS[name], TIERS["mini"]
+    full = parse([name, "--data", "x"])
+    assert (full.config, full.recipe) == (method.config(), method.recipe)
+    small = parse([name, "--tier", "mini", "--data", "x"])
+    assert (small.recipe.height, small.recipe.width, small.recipe.epochs) == (mini.height, mini.width, mini.epochs)
+    assert small.config.backbone == (mini.transformer if name == "vit" else mini.backbone)
+    same = {"people", "images", "optimiser", "lr", "schedule", "augment"}
+    assert all(getattr(small.recipe, field) == getattr(method.recipe, field) for field in same)
+    own = parse([name, "--data", "x", "--recipe.epochs", "7", "--tier=mini", "--config.backbone", "resnet18"])
+    assert (own.recipe.epochs, own.recipe.height, own.config.backbone) == (7, mini.height, "resnet18")
+
+
+def test_help_names_every_method_and_option(run: Run) -> None:
+    for words in (("train",), ("train", "--help")):
+        code, out, err = run(*words)
+        assert (code, err) == (0, "")
+        assert all(f"• {name}" in out and method.title.split(":")[0] in out for name, method in METHODS.items())
+    code, out, err = run("train", "bpbreid", "--help")
+    assert (code, err) == (0, "")
+    flat = " ".join(re.sub("[│╭╮╰╯─]", " ", out).split())
+    fields = [field.name.replace("_", "-") for field in dataclasses.fields(Recipe)]
+    assert all(
+        f"{option} " in flat for option in (*OPTIONS, *(f"--recipe.{name}" for name in fields), "--config.parts")
+    )
+    source = inspect.getsource(Train)
+    for name in OWN:
+        text = re.search(rf'^    {name}: .*\n    """((?s:.+?))"""', source, re.MULTILINE)
+        assert text is not None, f"{name} is not described"
+        assert " ".join(text[1].split()) in flat
+
+
+def test_every_option_is_on_the_commands_page() -> None:
+    assert [
+        option for option in OPTIONS if option not in ("--config", "--recipe") and f"`{option}" not in SECTION
+    ] == []
+    assert all(f"`{part}" in SECTION for part in ("--config.", "--recipe."))
+    mini = TIERS["mini"]
+    for number in (f"{mini.height}×{mini.width}", f"{mini.epochs} epochs", mini.backbone, mini.transformer):
+        assert number in SECTION
+    assert f"--ids {mini.ids} --images {mini.images}" in SECTION
+
+
+@pytest.mark.parametrize(
+    "words", ["nobody --data x", "tiny", "tiny --data x --tier middle", "tiny --data x --config.depth 3", "tiny --tier"]
+)
+def test_words_that_mean_nothing_end_with_2(words: str, run: Run) -> None:
+    code, out, err = run("train", *words.split())
+    assert (code, out) == (2, "")
+    assert "Traceback" not in err
+    assert err
+
+
+def test_what_a_configuration_refuses_is_one_sentence(refused: Refused) -> None:
+    said = refused("train", "bpbreid", "--data", "x", "--config.parts", "9")
+    assert said.startswith("halfseen: no grouping has or is called 9; give a number of parts from 1 to 8")
+
+
+# --- Training ---
+
+
+def test_train_prints_scores_and_goes_on(words: list[object], tmp_path: Path, run: Run) -> None:
+    code, out, err = run(*words, "--every", 2)
+    assert code == 0
+    title, header, line = out.splitlines()
+    out_folder = tmp_path / "out"
+    assert title == f"tiny on market1501 after the last epoch; the best is {out_folder / 'best.safetensors'}"
+    assert header.split()[:2] == ["protocol", "mAP"]
+    assert line.split()[0] == "market"
+    notes = [text.partition(":")[0].strip() for text in err.splitlines()[1:]]
+    assert notes == ["epoch 1 of 3", "epoch 2 of 3", "market", "epoch 3 of 3", "market"]
+    assert re.search(r"^epoch 1 of 3: identity \d\.\d{3}, triplet \d\.\d{3}; [\d,]+ images/s$", err, re.MULTILINE)
+    again = run(*words, "--every", 2)
+    assert (again[0], again[1]) == (0, out)
+    assert again[2].splitlines()[1:] == ["going on after 6 of 6 steps"]
+
+
+def test_train_prints_json(words: list[object], tmp_path: Path, run: Run) -> None:
+    code, out, _ = run(*words, "--json", "--protocol", "all", "--protocol", "market", "--seed", 4)
+    told = json.loads(out)
+    assert (code, told["out"]) == (0, str(tmp_path / "out"))
+    assert list(told["scores"]) == ["all", "market"]
+    card = load_weights(tmp_path / "out" / LAST).card
+    assert (card.scores, card.seed, card.started_from) == (told["scores"], 4, "none")
+
+
+def test_settings_reach_the_training(words: list[object], tmp_path: Path, run: Run) -> None:
+    options = "--recipe.epochs 2 --interval 1 --save 1 --memory 0.001 --precision bfloat16 --device cpu --every 0"
+    assert run(*words, *options.split(), "--config.dim", 5)[0] == 0
+    about = json.loads((tmp_path / "out" / RUN).read_text())
+    assert (about["config"]["dim"], about["recipe"]["epochs"], about["precision"]) == (5, 2, "bfloat16")
+    assert len((tmp_path / "out" / "log.jsonl").read_text().splitlines()) == 4 + 1
+
+
+def test_without_out_the_folder_says_what_it_holds(
+    words: list[object], run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    short = [word for word in words if word not in ("--out", tmp_path / "out")]
+    short[short.index("market1501")] = "market1501+occluded@2"
+    assert run(*short, "--recipe.epochs", 1)[0] == 0
+    assert (tmp_path / "tiny-market1501-occluded@2-0" / CHECKPOINT).exists()
+
+
+def test_a_dry_run_prints_the_recipe_and_its_cost(words: list[object], tmp_path: Path, run: Run) -> None:
+    code, out, _ = run(*words, "--dry-run", "--recipe.lr", 0.25)
+    assert code == 0
+    assert not (tmp_path / "out").exists()
+    lines = out.splitlines()
+    assert "--recipe.lr 0.25" in lines
+    assert "--config.dim 8" in lines
+    conv, norm, classifier = 3 * 8 * 9 + 8, 2 * 8, 32 * 4 + 4
+    flops = 2 * 27 * 8 * 16 * 8
+    assert f"parameters  {conv + norm + classifier} in training, {conv + norm} at test time" in lines
+    assert f"operations  {flops / 1e9:.3g} GFLOPs a picture at test time (multiply and add are two)" in lines
+    assert any(line.startswith("pictures    12 of 4 people, 2 steps an epoch") for line in lines)
+    assert re.search(r"^memory      \S+ GiB a step, \S+ GiB for pictures$", out, re.MULTILINE)
+
+
+# --- Refusals ---
+
+
+def test_a_set_without_the_cues_that_a_method_needs(words: list[object], root: Path, refused: Refused) -> None:
+    (root / "keypoints.npz").unlink()
+    words[1] = "cued"
+    said = refused(*words)
+    assert "market1501 has no part labels and no keypoints for its pictures in" in said
+    assert "`halfseen world render`" in said
+
+
+def test_cues_are_chosen(words: list[object], refused: Refused, run: Run) -> None:
+    words[1] = "cued"
+    assert "has no part labels for its" in refused(*words, "--cue", "parts")
+    assert "cued does not look at fields; choose keypoints or parts" in refused(*words, "--cue", "fields")
+    assert run(*words, "--cue", "keypoints")[0] == 0
+
+
+def test_too_few_people(words: list[object], refused: Refused) -> None:
+    assert "a batch of 5 identities cannot be filled" in refused(*words, "--recipe.people", 5)
+
+
+def test_a_folder_of_another_method(words: list[object], run: Run, refused: Refused) -> None:
+    assert run(*words)[0] == 0
+    words[1] = "cued"
+    assert "out holds a training with method tiny (now cued); ask for the same again" in refused(*words)
+
+
+def test_a_set_that_cannot_be_found(words: list[object], refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "there is no data set 'market'" in refused("train", "tiny", "--data", "market", "--root", words[5])
+    monkeypatch.delenv("HALFSEEN_DATA", raising=False)
+    assert "no folder is named for market1501" in refused("train", "tiny", "--data", "market1501")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_device_that_is_not_there(words: list[object], refused: Refused) -> None:
+    assert "--device cuda: torch finds no such device" in refused(*words, "--device", "cuda")
+
+
+def test_ctrl_c_says_how_to_go_on(words: list[object], refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt("stopped after 3 of 6 steps; the same command goes on from there")
+
+    monkeypatch.setattr("halfseen.train.Training._run_epoch", stop)
+    assert refused(*words) == "halfseen: stopped after 3 of 6 steps; the same command goes on from there"

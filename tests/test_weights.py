@@ -1,0 +1,195 @@
+"""Weights come back as they were saved, or it is said why not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from halfseen import __version__
+from halfseen.methods import METHODS
+from halfseen.recipe import Recipe
+from halfseen.types import InputError
+from halfseen.weights import CARD, Card, load_weights, make_network, plain, rebuilt, save_weights
+from standins import RECIPE, TINY, Config, Tiny
+
+CONFIG = Config(dim=6, dropout=0.1, table=(("identity", 2.0), ("triplet", 0.5)))
+SmallDisk = Callable[[int], AbstractContextManager[None]]
+
+DATA = {"name": "market1501", "people": 9, "images": 30, "digest": "x"}
+
+
+def card(method: str = "tiny") -> Card:
+    return Card(method, plain(CONFIG), plain(RECIPE), DATA, 3, 7, "none", {"market": {"mAP": 0.5}})
+
+
+@pytest.fixture
+def network() -> Tiny:
+    """Trained for nine people, with running means that are not zero."""
+    made = make_network(TINY, CONFIG, RECIPE, 9)
+    assert isinstance(made, Tiny)
+    made(torch.randn(4, 3, 32, 16))
+    return made
+
+
+@pytest.fixture
+def saved(network: Tiny, tmp_path: Path) -> Path:
+    save_weights(tmp_path / "tiny.safetensors", TINY, network, card())
+    return tmp_path / "tiny.safetensors"
+
+
+def test_weights_come_back_bit_by_bit(network: Tiny, saved: Path) -> None:
+    loaded = load_weights(saved, TINY)
+    assert (loaded.method, loaded.config, loaded.recipe, loaded.card) == (TINY, CONFIG, RECIPE, card())
+    assert not loaded.network.training
+    images = torch.randn(5, 3, 32, 16)
+    with torch.no_grad():
+        before, after = TINY.embed(network.eval()(images)), TINY.embed(loaded.network(images))
+    assert torch.equal(before.vectors, after.vectors)
+    assert isinstance(loaded.network, Tiny)
+    assert (loaded.network.image, loaded.network.weights) == ((32, 16), "none")
+
+
+def test_what_only_training_needs_is_left_out(network: Tiny, saved: Path) -> None:
+    trained, kept = set(network.state_dict()), set(load_file(saved))
+    assert trained - kept == {"classifier.weight", "classifier.bias"}
+    assert kept < trained
+
+
+def test_the_card_is_json_in_the_file(saved: Path) -> None:
+    with safe_open(saved, framework="pt") as file:
+        told = json.loads(file.metadata()[CARD])
+    assert told["versions"] == {"halfseen": __version__, "torch": torch.__version__}
+    assert told["config"]["table"] == [["identity", 2.0], ["triplet", 0.5]]
+    assert (told["method"], told["seed"], told["epoch"], told["started_from"]) == ("tiny", 3, 7, "none")
+
+
+def test_the_method_is_found_by_its_name(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METHODS, "tiny", TINY)
+    assert load_weights(saved).method is TINY
+
+
+def test_channels_last_makes_no_difference(network: Tiny, saved: Path, tmp_path: Path) -> None:
+    save_weights(tmp_path / "again.safetensors", TINY, network.to(memory_format=torch.channels_last), card())
+    assert (tmp_path / "again.safetensors").read_bytes() == saved.read_bytes()
+
+
+def test_every_method_fits_the_test_network_it_names(tmp_path: Path) -> None:
+    for method in METHODS.values():
+        config, recipe = _small(method.config()), replace(method.recipe, height=64, width=32)
+        told = replace(card(method.name), config=plain(config), recipe=plain(recipe))
+        save_weights(tmp_path / "w.safetensors", method, make_network(method, config, recipe, 3), told)
+        loaded = load_weights(tmp_path / "w.safetensors")
+        assert (loaded.config, loaded.recipe) == (config, recipe)
+
+
+def _small(config: Any) -> Any:
+    vit = config.backbone.startswith("vit")
+    return replace(config, backbone="vit_tiny_patch16_224" if vit else "mobilenetv2_035")
+
+
+# --- Configurations as JSON ---
+
+
+@dataclass(frozen=True)
+class Nested:
+    path: Path | None = None
+    shares: tuple[tuple[float, ...], ...] = ((1.0, 2.0), ())
+    table: Mapping[str, tuple[float, float]] = field(default_factory=lambda: {"a": (1.0, 0.0)})
+    words: str = "x"
+
+
+def test_C11_settings_survive_json() -> None:
+    for value in (Recipe(milestones=(1, 2), clip=None, lr=1 / 3), CONFIG, Nested(shares=((0.1,), (2.0, 3.0)))):
+        assert rebuilt(type(value), json.loads(json.dumps(plain(value)))) == value
+    assert plain(Nested(path=Path("a/b")))["path"] == "a/b"
+    for method in METHODS.values():
+        config = method.config()
+        assert rebuilt(method.config, json.loads(json.dumps(plain(config)))) == config
+
+
+# --- Files that do not fit ---
+
+
+def refusal(path: Path, *method: Any) -> str:
+    with pytest.raises(InputError) as error:
+        load_weights(path, *method)
+    sentence = str(error.value)
+    assert "\n" not in sentence
+    assert sentence.startswith(str(path))
+    return sentence
+
+
+def rewritten(path: Path, **changes: Any) -> Path:
+    """The file with other tensors, or another entry in its card."""
+    told = vars(card()) | {key: value for key, value in changes.items() if key != "tensors"}
+    save_file(changes.get("tensors", load_file(path)), path, metadata={CARD: json.dumps(told)})
+    return path
+
+
+def test_another_methods_file(saved: Path) -> None:
+    assert "holds weights of tiny, not of bot; give a file of bot" in refusal(saved, METHODS["bot"])
+
+
+def test_a_method_that_nobody_knows(saved: Path) -> None:
+    assert "of the method 'tiny'; known are bot, " in refusal(saved)
+
+
+@pytest.mark.parametrize("size", [0, 5, 300, -1])
+def test_a_truncated_file(size: int, saved: Path) -> None:
+    saved.write_bytes(saved.read_bytes()[:size])
+    assert "is cut short, damaged or no safetensors" in refusal(saved, TINY)
+
+
+def test_no_file_and_a_folder(tmp_path: Path) -> None:
+    assert "does not exist; check the path" in refusal(tmp_path / "none.safetensors")
+    assert "cannot be read: " in refusal(tmp_path)
+
+
+def test_a_file_without_a_card(saved: Path) -> None:
+    save_file(load_file(saved), saved)
+    assert "bears no card, so `halfseen train` did not write it" in refusal(saved)
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"method": "tiny"}', '{"more": 1}'])
+def test_a_card_of_another_kind(text: str, saved: Path) -> None:
+    save_file(load_file(saved), saved, metadata={CARD: text})
+    assert "bears a card of another version" in refusal(saved, TINY)
+
+
+def test_a_configuration_of_another_version(saved: Path) -> None:
+    assert "had other settings" in refusal(rewritten(saved, config={"depth": 3}), TINY)
+    assert "had other settings" in refusal(rewritten(saved, recipe={"momentum": 3}), TINY)
+
+
+def test_tensors_that_do_not_fit(saved: Path) -> None:
+    state = load_file(saved)
+    lean = {name: value for name, value in state.items() if name != "backbone.conv.bias"}
+    assert "lacks 'backbone.conv.bias' (1 such" in refusal(rewritten(saved, tensors=lean), TINY)
+    more = state | {"teacher": torch.zeros(1)}
+    assert "holds 'teacher', which this version does not know (1 such" in refusal(rewritten(saved, tensors=more), TINY)
+    wrong = state | {"backbone.conv.bias": torch.zeros(5)}
+    assert "'backbone.conv.bias' of shape (5,) instead of (6,)" in refusal(rewritten(saved, tensors=wrong), TINY)
+
+
+@pytest.mark.parametrize("folder", ["no/such", "file"])
+def test_where_nothing_can_be_written(folder: str, network: Tiny, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be written"):
+        save_weights(tmp_path / folder / "w.safetensors", TINY, network, card())
+
+
+def test_a_full_disk_leaves_the_file_before(saved: Path, network: Tiny, small_disk: SmallDisk) -> None:
+    before = saved.read_bytes()
+    with small_disk(1000), pytest.raises(InputError, match="cannot be written"):
+        save_weights(saved, TINY, network, card())
+    assert saved.read_bytes() == before
+    assert [path.name for path in saved.parent.iterdir()] == [saved.name]
