@@ -351,6 +351,9 @@ def test_photos_are_taken_by_name_and_shrunk_to_a_frame(tmp_path: Path, monkeypa
     assert all((photo == torch.tensor([10, 200, 90], dtype=torch.uint8)[:, None, None]).all() for photo in pictures)
     monkeypatch.setattr(rendering, "MOST_PHOTOS", 2)
     assert len(photos_in(tmp_path)) == 2
+    (tmp_path / "a.JPG").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"a\.JPG is not a picture in a known format"):
+        photos_in(tmp_path)
 
 
 def test_chunks_hold_each_picture_once_and_each_a_bit_of_everything() -> None:

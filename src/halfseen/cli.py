@@ -98,7 +98,9 @@ def main(words: Sequence[str] | None = None) -> int:
     except InputError as error:
         return _fail(str(error))
     except KeyboardInterrupt as stop:
-        return _fail(str(stop) or "stopped by Ctrl-C; nothing half-written is left, and the same command starts again")
+        return _fail(
+            str(stop) or "stopped by Ctrl-C; nothing half-written is left, and the same command goes on where it can"
+        )
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "tried to allocate" not in str(error).lower():  # torch's MemoryError
             raise

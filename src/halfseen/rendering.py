@@ -32,7 +32,7 @@ import torch
 from halfseen import __version__
 from halfseen.data.cues import KeypointFile, save_keypoints
 from halfseen.data.files import PART, shown, whole
-from halfseen.data.images import read_bytes
+from halfseen.data.images import read_bytes, read_image
 from halfseen.data.sets.folders import SUFFIXES, scan
 from halfseen.data.sets.world import CARD, CHUNKS, TABLE
 from halfseen.painting import Chunk, Job, Record, finished, labels_name, paint_all
@@ -88,12 +88,14 @@ def render_set(job: Job, *, workers: int | None = None, progress: Progress | Non
 
 
 def photos_in(folder: Path) -> tuple[Path, ...]:
-    """The pictures that lie directly in `folder`, by name; no more than can be held in memory."""
+    """The pictures that lie directly in `folder`, by name; no more than can be held in memory, and none damaged."""
     photos = [folder / entry.name for entry in scan(folder) if entry.name.lower().endswith(SUFFIXES)]
     if not photos:
         raise InputError(
             f"{shown(folder)} holds no picture; put photos there ({', '.join(SUFFIXES)}), or name no folder"
         )
+    for photo in photos[:MOST_PHOTOS]:
+        read_image(photo)  # before the work, not in it
     return tuple(photos[:MOST_PHOTOS])
 
 

@@ -75,14 +75,15 @@ def test_a_cut_out_is_the_same_in_any_batch() -> None:
 
 
 def position_photo(height: int, width: int) -> Tensor:
-    """Its first channel is the row of a pixel, its second the column, each as a share."""
+    """uint8; its first channel is the row of a pixel, its second the column, each as a share."""
     rows = ((torch.arange(height) + 0.5) / height)[:, None].expand(height, width)
     columns = ((torch.arange(width) + 0.5) / width).expand(height, width)
-    return torch.stack([rows, columns, torch.zeros(height, width)])
+    return (torch.stack([rows, columns, torch.zeros(height, width)]) * 255).round().to(torch.uint8)
 
 
 def test_photos_are_cut_upright_and_at_a_plausible_share() -> None:
-    photos = [position_photo(120, 200), position_photo(90, 160) + torch.tensor([0.0, 0.0, 1.0])[:, None, None]]
+    photos = [position_photo(120, 200), position_photo(90, 160)]
+    photos[1][2] = 255
     chance = torch.rand(60, 4, generator=torch.Generator().manual_seed(3))
     found = photo_crops(photos, chance, (32, 16))
     assert found.shape == (60, 3, 32, 16)
@@ -102,7 +103,7 @@ def test_a_photo_narrower_than_a_person_is_used_in_its_whole_width() -> None:
 
 
 def test_each_photo_cut_is_the_same_alone() -> None:
-    photos = [torch.rand(3, 50, 80, generator=torch.Generator().manual_seed(k)) for k in range(3)]
+    photos = [position_photo(50 + k, 80 - k).roll(k, 0) for k in range(3)]
     chance = torch.rand(9, 4, generator=torch.Generator().manual_seed(4))
     together = photo_crops(photos, chance, (32, 16))
     for row in range(9):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from halfseen.world.light.finish import Sensor, blurred, downsample, finish
+from halfseen.world.light.finish import Sensor, blurred, finish
 from halfseen.world.light.noise import hash01
 
 
@@ -103,13 +103,3 @@ def test_a_picture_does_not_depend_on_its_batch() -> None:
     for row in range(5):
         alone = replace(together, **{name: values[row : row + 1] for name, values in vars(together).items()})
         assert torch.equal(finish(images[row : row + 1], alone)[0], whole[row])
-
-
-def test_downsampling_is_the_mean_of_four() -> None:
-    images = pictures(2, 6, 4)
-    small = downsample(images)
-    assert small.shape == (2, 3, 3, 2)
-    for row in range(3):
-        for column in range(2):
-            four = images[:, :, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
-            assert torch.allclose(small[:, :, row, column], four.mean((2, 3)))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from halfseen.data.images import save_image
 from halfseen.ops.groupings import JOINTS
+from halfseen.painting import Job, open_studio
 from halfseen.types import InputError, Occlusion
 from halfseen.world.labels import COVERED, LIES_ON, SEEN, is_body
 from halfseen.world.photograph import World
@@ -187,13 +190,14 @@ def test_the_same_person_looks_alike_and_others_do_not(world: World, shots: list
     assert apart.amin(1).median() > 1.5 * own.median()
 
 
-def test_photos_take_the_place_of_frames(world: World, shots: list[Shot]) -> None:
-    red = torch.zeros(3, 120, 160)
-    red[0] = 0.8
-    with_photo = render(replace(world, photos=(red,)), [alone(shots[0])], SIZE)
+@pytest.mark.parametrize("high", [40, 2000])  # enlarged, and shrunk
+def test_photos_take_the_place_of_frames(shots: list[Shot], tmp_path: Path, high: int) -> None:
+    path = tmp_path / "red.png"
+    save_image(path, torch.tensor([204, 20, 20], dtype=torch.uint8)[:, None, None].expand(3, high, high))
+    with_photo = open_studio(Job(tmp_path, SETTING, (path,)))([alone(shots[0])])
     bare = with_photo.parts[0] == 0
-    red_mean, green_mean, _ = with_photo.images[0].float()[:, bare].mean(1).tolist()
-    assert red_mean > 2.5 * green_mean
+    red, green, _ = with_photo.images[0].float()[:, bare].mean(1).tolist()
+    assert 2.5 * green < red < 240
 
 
 def test_the_seed_of_a_shot_changes_noise_only(world: World, shots: list[Shot]) -> None:

@@ -32,7 +32,8 @@ SOFT = (
 
 @dataclass(frozen=True)
 class World:
-    """The cameras and their empty frames [C,3,h,w], painted once; `photos` take their place where there are some."""
+    """The cameras and their empty frames [C,3,h,w], painted once; `photos` (uint8 [3,·,·], each of its own size) take
+    their place where there are some."""
 
     cameras: tuple[Camera, ...]
     frames: Tensor

@@ -44,11 +44,12 @@ class Pictures:
 def build(
     cameras: int, seed: int, height: int, photos: Sequence[Tensor] = (), device: torch.device | str = "cpu"
 ) -> World:
-    """A world of the first `cameras` cameras, whose frames are painted `height` pixels high."""
+    """A world of the first `cameras` cameras, whose frames are painted `height` pixels high; `photos` uint8 [3,·,·]."""
     if not 1 <= cameras <= len(CAMERAS):
         raise InputError(f"{cameras} cameras were asked for; {len(CAMERAS)} are defined, so choose 1 to {len(CAMERAS)}")
     chosen = CAMERAS[:cameras]
-    return World(chosen, torch.stack([paint(camera, seed, height, device) for camera in chosen]), tuple(photos))
+    frames = torch.stack([paint(camera, seed, height, device) for camera in chosen])
+    return World(chosen, frames, tuple(photo.to(device) for photo in photos))
 
 
 def render(world: World, shots: Sequence[Shot], size: tuple[int, int]) -> Pictures:

@@ -31,13 +31,6 @@ class Sensor:
     seeds: Tensor
 
 
-def downsample(images: Tensor) -> Tensor:
-    """[N,C,2H,2W] → [N,C,H,W]: the mean of each 2×2."""
-    upper = images[:, :, ::2, ::2] + images[:, :, ::2, 1::2]
-    lower = images[:, :, 1::2, ::2] + images[:, :, 1::2, 1::2]
-    return (upper + lower) * 0.25
-
-
 def finish(images: Tensor, sensor: Sensor) -> Tensor:
     """`images` [N,3,H,W] of screen values (0..1) of what is before the lens → uint8 [N,3,H,W], as the camera gives."""
     seen = blurred(images * _wide(sensor.exposure.sqrt()), sensor.blur)  # screen values are roots of light

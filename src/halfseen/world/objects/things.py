@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-import torch
 from torch import Tensor
 
 from halfseen.world.dice import Dice
@@ -33,15 +32,6 @@ def things(kind: Tensor, style: Tensor) -> Mesh:
     """Things of `kind` int64 [N] (plan.Thing) that differ by `style` [N,8], 0..1."""
     rows = {thing: (kind == thing).nonzero()[:, 0] for thing in _SHAPES}
     return join([spread(join(shape(style[rows[thing]])), rows[thing], len(kind)) for thing, shape in _SHAPES.items()])
-
-
-def reach(kind: Tensor, style: Tensor) -> Tensor:
-    """Metres [N,2]: width and height of the outline of `things(kind, style)` seen from the front."""
-    mesh = things(kind, style)
-    corners = mesh.vertices[:, mesh.faces, :2]  # [N,F,3,2]
-    seen = mesh.shown[:, :, None, None]
-    low, high = (torch.where(seen, corners, far) for far in (torch.inf, -torch.inf))
-    return (high.amax((1, 2)) - low.amin((1, 2))).clamp(min=0)
 
 
 # Colours as seen on a screen.

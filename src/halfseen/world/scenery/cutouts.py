@@ -25,13 +25,13 @@ def crops(frames: Tensor, camera_index: Tensor, boxes: Tensor, size: tuple[int, 
 
 
 def photo_crops(photos: Sequence[Tensor], chance: Tensor, size: tuple[int, int]) -> Tensor:
-    """Cut-outs [N,3,`size`] of `photos` (float [3,h,w], each of its own size), as upright as `size` and as large as a
-    person may be there: `chance` [N,4], 0 <= c < 1, decides which photo, what share of its height, and where (x, y)."""
+    """Cut-outs [N,3,`size`], 0..1, of `photos` (uint8 [3,h,w], each of its own size), as upright as `size` and as large
+    as a person may be there: `chance` [N,4], 0 <= c < 1, decides which photo, what share of its height, and where."""
     which = (chance[:, 0] * len(photos)).long().clamp(max=len(photos) - 1)
     out = chance.new_empty(len(chance), 3, *size)
     for number in sorted(set(which.tolist())):
         rows = (which == number).nonzero()[:, 0]
-        photo = photos[number].to(chance.device)
+        photo = photos[number].to(chance.device).float() / 255
         height, width = photo.shape[1:]
         low, high = PHOTO_SHARE
         tall = (low + (high - low) * chance[rows, 1]) * height
