@@ -100,7 +100,7 @@ def test_a_real_ctrl_c_stops_real_processes(tmp_path: Path) -> None:
 
 def test_too_little_memory_is_said(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
     for ask in (lambda *_: torch.empty(2**60), lambda *_: np.empty(2**59)):
-        monkeypatch.setattr("halfseen.cli.run_demo", ask)
+        monkeypatch.setattr("halfseen.demo.run_demo", ask)
         assert "too little memory" in refused("demo")
 
 
@@ -108,12 +108,12 @@ def test_a_sentence_stays_on_its_line(refused: Refused, monkeypatch: pytest.Monk
     def tell(*_: object) -> NoReturn:
         raise InputError("an error of another library\n  over several lines; do something else")
 
-    monkeypatch.setattr("halfseen.cli.run_demo", tell)
+    monkeypatch.setattr("halfseen.demo.run_demo", tell)
     assert refused("demo") == "halfseen: an error of another library over several lines; do something else"
 
 
 def test_faults_of_our_own_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("halfseen.cli.run_demo", lambda *_: torch.zeros(2) @ torch.zeros(3))
+    monkeypatch.setattr("halfseen.demo.run_demo", lambda *_: torch.zeros(2) @ torch.zeros(3))
     with pytest.raises(RuntimeError, match="size"):
         cli.main(["demo"])
 

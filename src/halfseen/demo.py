@@ -1,185 +1,169 @@
-"""The street that comes with halfseen, searched without any network: people are described by their parts' colours.
+"""The whole way in miniature: two networks learn on the street that comes with halfseen, and search it.
 
-Nobody is real; the world is rendered, so that it is known which pixel is which part and what hides what. An image is
-described by the colours of eight parts where they are seen. That is enough to see what the protocols measure and what
-it is worth to compare only what both pictures show.
+A global baseline and BPBreID learn from scratch, on the same small backbone, with the same pictures and for as long.
+Nobody is real, nothing is downloaded, and the numbers are small: this shows how the parts of the house play together,
+and what it is worth to compare only what both pictures show. What the methods are worth is measured elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from time import perf_counter
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
 from halfseen import printing
 from halfseen.data.cues import load_part_labels
 from halfseen.data.embeddings import Encoded, save_encoded
-from halfseen.data.files import shown
-from halfseen.data.images import save_image
+from halfseen.data.finding import PARTS
 from halfseen.data.sets import read_set
 from halfseen.data.variants import read_sample
-from halfseen.evaluate import evaluate, reranked
-from halfseen.ops.distance import Distance, Single, VisibleParts, top_k
-from halfseen.ops.groupings import GROUPINGS
+from halfseen.encode import cues_for
+from halfseen.evaluate import evaluate
+from halfseen.methods import METHODS
 from halfseen.ops.pooling import pool
-from halfseen.ops.rerank import KReciprocal
-from halfseen.types import Embedding, Facts, InputError, Occlusion, Progress, Sample, Splits
+from halfseen.report import examine, open_run, write_report
+from halfseen.reporting.results import Result, Run
+from halfseen.train import CHECKPOINT, Settings, train
+from halfseen.types import Embedding, Facts, Occlusion, Progress, Sample, Scores, Splits
 
-SET = "street"
-PARTS = len(GROUPINGS["eight"])
-SIZE = (128, 64)  # height, width that pictures are brought to
+SETS = ("street", "street:re-occluded")  # hidden queries, and whole ones among hidden answers
+REPORT, SIDES = "report.html", ("query", "gallery")
+SIZE = (128, 64)  # height, width that pictures are brought to for their colours
 FEWEST = 0.004  # a part is seen if it takes this share of the picture
-SHOWN, STRIPS = 8, 6  # answers of a query that are drawn, and queries
-RIGHT, WRONG, ASKED = (46, 160, 67), (218, 54, 51), (40, 44, 52)  # colours of frames
 
 
-class Side(NamedTuple):
-    """Queries or gallery: the samples, their pictures uint8 [N,3,H,W], and what they are described by."""
+class Lesson(NamedTuple):
+    """What a method is in the demo: changes to its configuration; and those to its recipe, which all share."""
 
-    samples: tuple[Sample, ...]
-    images: Tensor
-    encoded: Encoded
-
-
-def run_demo(out: Path | None) -> None:
-    """Read, describe, score in several ways, print; with `out`, draw and save."""
-    if out:
-        _make(out)  # before the work, not after it
-    splits = read_set(SET)
-    with printing.progress_bar("describing") as progress:
-        query, gallery = (describe(splits, split, progress) for split in (splits.query, splits.gallery))
-    _print_header(splits)
-    rows: list[list[str]] = []
-    with printing.progress_bar("scoring") as progress:
-        for what, distance, choose in WAYS:
-            rows += _score(what, distance, [choose(side.encoded) for side in (query, gallery)], progress)
-    columns = ("matching", "protocol", "mAP", "mINP", *(f"R{r}" for r in printing.RANKS), "queries", "pos.")
-    printing.print_table("Scores in per cent", columns, rows, words=2)
-    if out:
-        _save(out, query, gallery)
+    config: Mapping[str, Any]
+    recipe: Mapping[str, Any]
 
 
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        why = getattr(error, "strerror", None) or error
-        raise InputError(f"{shown(folder)} cannot be made: {why}; choose another folder") from error
+# As many looks as fit into a minute on two cores. The parts are few and weigh more than in the paper, so that they are
+# learned in that time; left and right are one, so that pictures can be mirrored for both.
+SMALL = {"backbone": "test_efficientnet"}
+SHORT = {"height": 192, "width": 96, "augment": "bot", "people": 8, "epochs": 60}
+FAST = {"lr": 2e-3, "warmup": 6, "schedule": "cosine"}
+LESSONS = {
+    "bot": Lesson(SMALL, SHORT | FAST),
+    "bpbreid": Lesson({**SMALL, "parts": 3, "reduction": 128, "pixel_weight": 2.0}, SHORT | FAST),
+}
+
+
+def run_demo(out: Path) -> None:
+    """Train both networks into folders of `out`, encode, score, print one table, and write the report beside them.
+
+    A training that was stopped goes on; one that is complete is not repeated.
+    """
+    sets = [read_set(name) for name in SETS]
+    _print_header(sets[0])
+    runs = [learn(name, sets[0], out / name) for name in LESSONS]
+    results = [[examine(run, splits, printing.progress_bar) for splits in sets] for run in runs]
+    columns = {
+        _title(run.loaded.card.method): [result.scores for result in row]
+        for run, row in zip(runs, results, strict=True)
+    }
+    columns["colours"] = [_colour_scores(splits) for splits in sets]
+    _print_scores(columns)
+    _save(out, [row[0] for row in results])
 
 
 def _print_header(splits: Splits) -> None:
+    people, others = ({sample.pid for sample in part} for part in (splits.gallery, splits.train))
     queries, gallery = (
         f"{len(part)} {what}, {sum(s.occlusion is not Occlusion.HOLISTIC for s in part) / len(part):.0%} of them"
         for part, what in ((splits.query, "queries"), (splits.gallery, "gallery images"))
     )
-    everyone = splits.query + splits.gallery
-    people, cameras = {s.pid for s in everyone}, {s.camid for s in everyone}
+    recipe = LESSONS["bot"].recipe  # the other's too
     printing.print_line(
-        f"{len(people)} people on a rendered street, before {len(cameras)} cameras.\n"
-        f"{queries} partly hidden; {gallery}."
+        f"{len(people)} people on a rendered street:\n{queries} partly hidden; {gallery}.\n"
+        f"Two networks learn from scratch on {len(splits.train)} pictures of {len(others)} other people,\n"
+        f"{recipe['height']}×{recipe['width']} and each seen {recipe['epochs']} times, "
+        f"in about a minute each on two cores:"
     )
-    printing.print_line("No network here: an image is described by the colours of its parts.\n")
 
 
-def describe(splits: Splits, samples: tuple[Sample, ...], progress: Progress | None = None) -> Side:
-    """The pictures of `samples` and their descriptors [N,9,6]: the colours of the whole and of eight parts."""
-    images, labels = [], []
-    for done, sample in enumerate(samples, 1):
-        image = read_sample(sample).image[None].float()
-        images.append(F.interpolate(image, SIZE, mode="bilinear", antialias=True)[0].round().to(torch.uint8))
-        part_map = load_part_labels((splits.root / "parts" / sample.name).with_suffix(".png"))
-        labels.append(F.interpolate(part_map[None, None].float(), SIZE, mode="nearest")[0, 0].long())
-        if progress:
-            progress(done, len(samples))
-    pictures = torch.stack(images)
-    embedding = colours_of_parts(pictures, torch.stack(labels))
-    return Side(samples, pictures, Encoded(embedding, Facts.of(samples)))
+def learn(name: str, splits: Splits, out: Path) -> Run:
+    """The method `name`, trained on `splits` into the folder `out`, unless that was done before."""
+    plan = METHODS[name]
+    config = plan.config(**LESSONS[name].config)
+    method, recipe = plan.of(config), replace(plan.recipe, **LESSONS[name].recipe)
+    cues = {"train": cues_for(method, config, "train", splits, splits.train)}
+    again, began = (out / CHECKPOINT).exists(), perf_counter()
+
+    def bars(what: str) -> AbstractContextManager[Progress]:
+        return printing.progress_bar(f"{_title(name)}, {what}")
+
+    train(method, config, recipe, splits, cues, Settings(out, start="none", device="cpu", every=0, bars=bars))
+    run = open_run(out, "last")
+    parameters = sum(parameter.numel() for parameter in run.loaded.network.parameters())
+    took = "begun before, and found there" if again else f"{perf_counter() - began:.0f} s"
+    printing.print_line(f"- {_title(name)}: {config.backbone}, {parameters / 1e6:.2f} M parameters; {took}")
+    return run
 
 
-def colours_of_parts(images: Tensor, labels: Tensor) -> Embedding:
-    """[N,9,6] of `images` uint8 [N,3,H,W] and part `labels` [N,H,W]: how the colours of the whole picture, and of
-    each part that is seen, lie (mean and spread), in the light of the picture."""
-    parts = torch.stack([labels == part for part in range(1, PARTS + 1)], dim=1).float()
-    masks = torch.cat([torch.ones_like(parts[:, :1]), parts], dim=1)
-    light = images.float().mean((2, 3), keepdim=True)  # a camera's cast and the hour colour all of a picture
-    colours = (images.float() / light.clamp(min=1)).clamp(max=4)
-    mean = pool(colours, masks, "mask")
-    spread = (pool(colours.square(), masks, "mask") - mean.square()).clamp(min=0).sqrt()
-    seen = parts.mean((2, 3)) > FEWEST
-    return Embedding(torch.cat([mean, spread], dim=2), torch.cat([torch.ones_like(seen[:, :1]), seen], dim=1).float())
+def _title(name: str) -> str:
+    return METHODS[name].title.partition(":")[0]
 
 
-def _whole(side: Encoded) -> Encoded:
-    return Encoded(_parts(side.embedding, slice(0, 1)), side.facts)
-
-
-def _all_parts(side: Encoded) -> Encoded:
-    parts = _parts(side.embedding, slice(1, None))
-    return Encoded(Embedding(parts.vectors, torch.ones_like(parts.visibility)), side.facts)
-
-
-def _visible_parts(side: Encoded) -> Encoded:
-    return Encoded(_parts(side.embedding, slice(1, None)), side.facts)
-
-
-def _parts(embedding: Embedding, parts: slice) -> Embedding:
-    return Embedding(embedding.vectors[:, parts], embedding.visibility[:, parts])
-
-
-WAYS: tuple[tuple[str, Distance | KReciprocal, Callable[[Encoded], Encoded]], ...] = (
-    ("whole picture", Single("unit-euclid"), _whole),
-    ("all parts", VisibleParts(), _all_parts),
-    ("visible parts", VisibleParts(), _visible_parts),
-    ("re-ranked", reranked(VisibleParts()), _visible_parts),
-)
-
-
-def _score(what: str, distance: Distance | KReciprocal, sides: list[Encoded], progress: Progress) -> list[list[str]]:
-    scores = evaluate(*sides, distance=distance, progress=progress)
-    cells = [printing.score_row(name, score) for name, score in scores.items()]
-    return [[what if i == 0 else "", *row[:-2], row[-1]] for i, row in enumerate(cells)]  # no query is ever skipped
-
-
-def _save(out: Path, query: Side, gallery: Side) -> None:
-    for name, side in (("query", query), ("gallery", gallery)):
-        save_encoded(out / f"{name}.safetensors", _visible_parts(side.encoded))
-    save_image(out / "ranks.png", rank_strips(query, gallery))
+def _print_scores(columns: Mapping[str, Sequence[Mapping[str, Scores]]]) -> None:
+    """mAP and rank-1 of each way to search, beside each other, a row for each set and protocol."""
+    rows = []
+    for number, name in enumerate(SETS):
+        per_way = [scores[number] for scores in columns.values()]
+        for protocol in per_way[0]:
+            shares = (share for scores in per_way for share in (scores[protocol].mAP, scores[protocol].cmc[0]))
+            rows.append([name, protocol, *(f"{100 * share:.1f}" for share in shares)])
+    heads = [head for way in columns for head in (f"{way} mAP", "R1")]
+    printing.print_line("")
+    printing.print_table("Scores in per cent", ("set", "protocol", *heads), rows, words=2)
     printing.print_line(
-        f"\nwrote {out}/query.safetensors, gallery.safetensors and ranks.png; now try\n"
+        "colours: no network, but told which pixel is which part; compared are the\n"
+        "colours of the parts that both pictures show.\n"
+    )
+
+
+def _save(out: Path, results: Sequence[Result]) -> None:
+    """The report over all `results`, and the embeddings of the last, for other commands."""
+    write_report(out / REPORT, results, bars=printing.progress_bar)
+    for name, side in zip(SIDES, (results[-1].query, results[-1].gallery), strict=True):
+        save_encoded(out / f"{name}.safetensors", side)
+    printing.print_line(
+        f"Open {out / REPORT} in a browser: curves, answers, part maps. Now try\n"
         f"halfseen evaluate --query {out}/query.safetensors --gallery {out}/gallery.safetensors"
     )
 
 
-def rank_strips(query: Side, gallery: Side) -> Tensor:
-    """uint8 [3,·,·]: some queries and their first answers, framed green if right.
-
-    As the Market protocol has it, pictures of the same person by the query's own camera are left out.
-    """
-    sides = [_visible_parts(side.encoded) for side in (query, gallery)]
-    order = top_k(VisibleParts(), sides[0].embedding, sides[1].embedding, len(gallery.samples)).indices
-    lines = []
-    for row in range(0, len(query.samples), max(1, len(query.samples) // STRIPS))[:STRIPS]:
-        asked = query.samples[row]
-        others = [
-            g
-            for g in order[row].tolist()
-            if (gallery.samples[g].pid, gallery.samples[g].camid) != (asked.pid, asked.camid)
-        ]
-        strip = [_framed(query.images[row], ASKED)]
-        strip += [
-            _framed(gallery.images[g], RIGHT if gallery.samples[g].pid == asked.pid else WRONG) for g in others[:SHOWN]
-        ]
-        lines.append(torch.cat(strip, dim=2))
-    return torch.cat(lines, dim=1)
+def _colour_scores(splits: Splits) -> dict[str, Scores]:
+    with printing.progress_bar("colours") as progress:
+        return evaluate(*(describe(splits, part, progress) for part in (splits.query, splits.gallery)))
 
 
-def _framed(image: Tensor, colour: tuple[int, int, int]) -> Tensor:
-    frame = torch.tensor(colour, dtype=torch.uint8)[:, None, None]
-    height, width = image.shape[1:]
-    out = frame.expand(3, height + 6, width + 6).clone()
-    out[:, 3:-3, 3:-3] = image
-    return F.pad(out, (3, 3, 3, 3), value=255)
+def describe(splits: Splits, samples: Sequence[Sample], progress: Progress | None = None) -> Encoded:
+    """`samples` by the colours of their eight parts [N,8,6], in the light of each picture (mean and spread)."""
+    rows = []
+    for done, sample in enumerate(samples, 1):
+        image = F.interpolate(read_sample(sample).image[None].float(), SIZE, mode="bilinear", antialias=True)
+        labels = load_part_labels((splits.root / PARTS / sample.name).with_suffix(".png"))
+        labels = F.interpolate(labels[None, None].float(), SIZE, mode="nearest")[0].long()
+        rows.append(colours_of_parts(image, labels))
+        if progress:
+            progress(done, len(samples))
+    embedding = Embedding(*(torch.cat([getattr(row, name) for row in rows]) for name in ("vectors", "visibility")))
+    return Encoded(embedding, Facts.of(tuple(samples)))
+
+
+def colours_of_parts(images: torch.Tensor, labels: torch.Tensor) -> Embedding:
+    """[N,8,6] of `images` float [N,3,H,W] and part `labels` [N,H,W] (1..8; other numbers are no part)."""
+    masks = torch.stack([labels == part for part in range(1, 9)], dim=1).float()
+    light = images.mean((2, 3), keepdim=True)  # a camera's cast and the hour colour all of a picture
+    colours = (images / light.clamp(min=1)).clamp(max=4)
+    mean = pool(colours, masks, "mask")
+    spread = (pool(colours.square(), masks, "mask") - mean.square()).clamp(min=0).sqrt()
+    return Embedding(torch.cat([mean, spread], dim=2), (masks.mean((2, 3)) > FEWEST).float())
