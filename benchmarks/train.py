@@ -32,7 +32,8 @@ from halfseen.data.memory import Memory
 from halfseen.data.sets import read_set
 from halfseen.encode import Precision, normalised
 from halfseen.methods import METHODS
-from halfseen.train import Settings, Training
+from halfseen.train import Training
+from halfseen.training.settings import Settings
 from halfseen.training.tiers import TierName, in_tier
 from halfseen.types import Splits
 from measure import PRECISIONS, Options, in_turns, introduce, pace_row, paces, ratio_row, read_options, settle

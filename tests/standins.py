@@ -19,7 +19,8 @@ from halfseen.data.sets import read_set
 from halfseen.ops.distance import Single
 from halfseen.ops.losses import batch_hard, identity, pairwise_euclid
 from halfseen.recipe import Method, Recipe
-from halfseen.train import Settings, train
+from halfseen.train import train
+from halfseen.training.settings import Settings
 from halfseen.types import Batch, Cues, Embedding, Splits
 
 HEIGHT, WIDTH = 32, 16

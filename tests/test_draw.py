@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from halfseen.draw import ASKED, HEAT, PARTS, RIGHT, WRONG, framed, heat, labelled, overlay, stretched, strip
+from halfseen.draw import HEAT, PARTS, heat, labelled, overlay, stretched
 from halfseen.drawing.charts import COLOURS, Line, curve, number, percent, thinned, ticks
 
 H, W = 16, 8
@@ -96,34 +96,6 @@ def test_every_part_has_a_colour_of_its_own() -> None:
     assert len(set(PARTS)) == len(PARTS) >= 8
     apart = [math.dist(a, b) for i, a in enumerate(PARTS) for b in PARTS[:i]]
     assert min(apart) > 60
-
-
-def test_a_frame_goes_around_the_picture_and_leaves_it_whole() -> None:
-    picture = image()
-    within = framed(picture, RIGHT, width=2)
-    assert within.shape == (3, H + 4, W + 4)
-    assert torch.equal(within[:, 2:-2, 2:-2], picture)
-    around = torch.ones(H + 4, W + 4, dtype=torch.bool)
-    around[2:-2, 2:-2] = False
-    assert colours_in(within[:, around]) == {RIGHT}
-
-
-def test_a_strip_is_the_query_and_its_answers_in_their_frames() -> None:
-    answers = torch.stack([image(1), image(2)])
-    row = strip(image(0), answers, [RIGHT, WRONG], gap=5)
-    each = W + 6
-    assert row.shape == (3, H + 6, 3 * each + 15)
-    pictures = [image(0), *answers]
-    starts = [0, each + 10, 2 * each + 15]
-    for picture, start, colour in zip(pictures, starts, (ASKED, RIGHT, WRONG), strict=True):
-        assert torch.equal(row[:, 3:-3, start + 3 : start + 3 + W], picture)
-        assert tuple(row[:, 0, start].tolist()) == colour
-    assert colours_in(row[:, :, each : each + 10]) == {(255, 255, 255)}
-
-
-def test_a_strip_wants_a_colour_for_each_answer() -> None:
-    with pytest.raises(ValueError, match="shorter"):
-        strip(image(), torch.stack([image(1), image(2)]), [RIGHT])
 
 
 # --- charts ---

@@ -16,7 +16,7 @@ from torch import Tensor
 
 import oracles
 from halfseen.data.embeddings import Encoded, load_encoded, save_encoded
-from halfseen.evaluate import DISTANCES, evaluate, reranked
+from halfseen.evaluate import DISTANCES, evaluate, reranked, score_each
 from halfseen.ops.distance import CoarseToFine, Single, VisibleParts
 from halfseen.ops.metrics import PROTOCOLS
 from halfseen.types import Embedding, Facts, InputError, Protocol, Scores
@@ -125,6 +125,16 @@ def test_the_usual_distance(parts: int, usual: str) -> None:
     query, gallery = benchmark(parts)
     assert evaluate(query, gallery) == evaluate(query, gallery, distance=DISTANCES[usual])
     assert evaluate(query, gallery) != evaluate(query, gallery, distance=VisibleParts("euclid"))
+
+
+def test_means_are_of_what_each_query_scores() -> None:
+    query, gallery = benchmark(3)
+    found, means = score_each(query, gallery), evaluate(query, gallery)
+    assert [protocol.name for protocol in found] == list(means)
+    for protocol, scores in found.items():
+        valid = scores.positives > 0
+        assert means[protocol.name].queries == int(valid.sum())
+        assert means[protocol.name].mAP == pytest.approx(float(scores.ap[valid].double().mean()))
 
 
 def test_names_mean_these_distances() -> None:

@@ -19,8 +19,9 @@ from torch import Tensor
 
 import standins
 from halfseen.recipe import Method, Recipe
-from halfseen.train import BEST, CHECKPOINT, LAST, Settings, train
+from halfseen.train import BEST, CHECKPOINT, LAST, train
 from halfseen.training.log import read_log
+from halfseen.training.settings import Settings
 from halfseen.types import Batch, InputError, Splits
 from standins import LONG, RECIPE, TINY, Config, Output, Tiny, draw_set, read_drawn, same
 

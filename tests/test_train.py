@@ -20,9 +20,9 @@ from halfseen.data.finding import find_cues
 from halfseen.data.loading import CueSources
 from halfseen.data.variants import read_sample
 from halfseen.recipe import Method, Recipe, learning_rate
-from halfseen.train import BEST, CHECKPOINT, LAST, RUN, Settings, Training, train
+from halfseen.train import BEST, CHECKPOINT, LAST, RUN, Training, train
 from halfseen.training.log import read_log
-from halfseen.training.settings import augment_of
+from halfseen.training.settings import Settings, augment_of
 from halfseen.types import Batch, InputError, Sample, Scores, Splits
 from halfseen.weights import load_weights
 from standins import CUED, RECIPE, TINY, Config, Tiny, draw_set, read_drawn, same
@@ -257,7 +257,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 import torch
-from halfseen.train import Settings, train
+from halfseen.train import train
+from halfseen.training.settings import Settings
 from standins import RECIPE, TINY, Config, read_drawn
 torch.set_num_threads(1)
 root, out = map(Path, sys.argv[1:])

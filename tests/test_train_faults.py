@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from halfseen.ops.metrics import PROTOCOLS
-from halfseen.train import BAD_BATCH, BEST, CHECKPOINT, LAST, Settings, Training, train
+from halfseen.train import BAD_BATCH, BEST, CHECKPOINT, LAST, Training, train
+from halfseen.training.settings import Settings
 from halfseen.training.stopping import save_batch
 from halfseen.types import Batch, Cues, InputError, Splits
 from standins import RECIPE, TINY, Config, Output, draw_set, read_drawn

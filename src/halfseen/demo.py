@@ -29,7 +29,8 @@ from halfseen.methods import METHODS
 from halfseen.ops.pooling import pool
 from halfseen.report import examine, open_run, write_report
 from halfseen.reporting.results import Result, Run
-from halfseen.train import CHECKPOINT, Settings, train
+from halfseen.train import CHECKPOINT, train
+from halfseen.training.settings import Settings
 from halfseen.types import Embedding, Facts, Occlusion, Progress, Sample, Scores, Splits
 
 SETS = ("street", "street:re-occluded")  # hidden queries, and whole ones among hidden answers

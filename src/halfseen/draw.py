@@ -11,8 +11,6 @@ from torch import Tensor
 
 Colour: TypeAlias = tuple[int, int, int]
 
-RIGHT, WRONG, JUNK, ASKED = (46, 160, 67), (218, 54, 51), (150, 155, 162), (70, 80, 96)  # frames
-
 # One for each part label; the background, 0, has none. Neighbours on the body differ in hue and in lightness.
 PARTS: tuple[Colour, ...] = (
     (255, 214, 90),
@@ -61,23 +59,3 @@ def labelled(image: Tensor, labels: Tensor, colours: Sequence[Colour] = PARTS, s
     grey = image.float().mean(0, keepdim=True)
     painted = torch.lerp(grey.expand_as(table), table, share)
     return torch.where(fine > 0, painted, 0.6 * grey).round().to(torch.uint8)
-
-
-def framed(image: Tensor, colour: Colour, width: int = 3) -> Tensor:
-    """`image` uint8 [3,H,W] within a frame of `width` pixels: [3,H+2·width,W+2·width]."""
-    height, across = image.shape[1] + 2 * width, image.shape[2] + 2 * width
-    canvas = _plain(colour, height, across)
-    canvas[:, width : height - width, width : across - width] = image
-    return canvas
-
-
-def strip(query: Tensor, answers: Tensor, colours: Sequence[Colour], gap: int = 4) -> Tensor:
-    """`query` uint8 [3,H,W], a double gap, and `answers` [n,3,H,W] in frames of their `colours`: one row."""
-    pictures = [framed(query, ASKED), *(framed(a, c) for a, c in zip(answers, colours, strict=True))]
-    white = _plain((255, 255, 255), pictures[0].shape[1], gap)
-    spaced = [column for picture in pictures[1:] for column in (white, picture)]
-    return torch.cat([pictures[0], white, *spaced], dim=2)
-
-
-def _plain(colour: Colour, height: int, width: int) -> Tensor:
-    return torch.tensor(colour, dtype=torch.uint8)[:, None, None].expand(3, height, width).clone()

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from halfseen.data.embeddings import Encoded
 from halfseen.ops.distance import CoarseToFine, Distance, Single, VisibleParts, blocks
-from halfseen.ops.metrics import PROTOCOLS, mean_scores, score_queries
+from halfseen.ops.metrics import PROTOCOLS, QueryScores, mean_scores, score_queries
 from halfseen.ops.rerank import KReciprocal, rerank
 from halfseen.types import Block, Embedding, InputError, Progress, Protocol, Scores
 
@@ -36,6 +36,19 @@ def evaluate(
     where gallery rows bear such labels and some query has such a positive. `progress` hears of images while a
     re-ranking finds neighbours, then of queries.
     """
+    found = score_each(query, gallery, distance=distance, protocols=protocols, progress=progress)
+    return {protocol.name: mean_scores(scores, protocol) for protocol, scores in found.items()}
+
+
+def score_each(
+    query: Encoded,
+    gallery: Encoded,
+    *,
+    distance: Distance | KReciprocal | None = None,
+    protocols: Sequence[Protocol] = (),
+    progress: Progress | None = None,
+) -> dict[Protocol, QueryScores]:
+    """As `evaluate`, but the scores of every query, before their means are taken."""
     _check_cameras(query, gallery)
     _check_labels(gallery, protocols)
     distance = distance or usual_distance(query.embedding)
@@ -44,7 +57,7 @@ def evaluate(
     found = score_queries(watched, query.facts, gallery.facts, wanted)
     if not protocols:
         wanted = (wanted[0], *(p for p in wanted[1:] if found[p.name].positives.any()))
-    return {p.name: mean_scores(found[p.name], p) for p in wanted}
+    return {p: found[p.name] for p in wanted}
 
 
 def usual_distance(embedding: Embedding) -> Distance:

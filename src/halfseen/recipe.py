@@ -20,10 +20,11 @@ Cue = Literal["keypoints", "fields", "parts"]
 class Recipe:
     """How a method is trained: the numbers of its paper.
 
-    Pictures are `height` × `width`, seen through the `augment` of that name (`train.AUGMENTS`) and normalised as the
-    backbone wants; a batch has `people` × `images`. The learning rate starts at `warmup_from`·`lr`, rises linearly over
-    `warmup` epochs, then falls to `gamma` of itself at each of the `milestones` (step), or along half a cosine to
-    `final`·`lr` at the last epoch. Biases learn `bias_lr` times as fast. Gradients longer than `clip` are shortened.
+    Pictures are `height` × `width`, seen through the `augment` of that name (`training.settings.AUGMENTS`) and
+    normalised as the backbone wants; a batch has `people` × `images`. The learning rate starts at `warmup_from`·`lr`,
+    rises linearly over `warmup` epochs, then falls to `gamma` of itself at each of the `milestones` (step), or along
+    half a cosine to `final`·`lr` at the last epoch. Biases learn `bias_lr` times as fast. Gradients longer than `clip`
+    are shortened.
     """
 
     height: int = 256

@@ -28,13 +28,11 @@ from halfseen.printing import plain_scores
 from halfseen.recipe import Method, Recipe, learning_rate
 from halfseen.training.checkpoints import State, load_checkpoint, save_checkpoint
 from halfseen.training.log import Log, Meter
-from halfseen.training.settings import AUGMENTS, Settings, augment_of, no_bar, say_nothing
+from halfseen.training.settings import Settings, augment_of, no_bar, say_nothing
 from halfseen.training.setup import described, launch, make_optimiser
 from halfseen.training.stopping import Stopped, StopSigns, check_numbers
 from halfseen.types import Batch, Embedding, Facts, InputError, Scores, Splits
 from halfseen.weights import Card, Plain, make_network, plain, rebuilt, save_weights
-
-__all__ = ["AUGMENTS", "Settings", "Training", "augment_of", "train"]
 
 CHECKPOINT, BEST, LAST, RUN = "last.ckpt", "best.safetensors", "last.safetensors", "run.json"
 SIDES = ("query", "gallery")

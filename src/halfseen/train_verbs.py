@@ -22,8 +22,9 @@ from halfseen.encode import cues_for
 from halfseen.methods import METHODS
 from halfseen.ops.metrics import PROTOCOLS
 from halfseen.recipe import Method, Recipe
-from halfseen.train import BEST, Settings, Training, train
+from halfseen.train import BEST, Training, train
 from halfseen.training.budget import budget
+from halfseen.training.settings import Settings
 from halfseen.training.tiers import TierName, in_tier
 from halfseen.types import InputError
 from halfseen.weights import make_network, plain

@@ -23,7 +23,7 @@ from halfseen.nets.backbones import make_backbone
 from halfseen.nets.heads import Necks
 from halfseen.ops.distance import Single
 from halfseen.ops.kernel import check_choice
-from halfseen.ops.losses import batch_hard, identity, pairwise_euclid
+from halfseen.ops.losses import identity_and_triplet
 from halfseen.recipe import Method, Recipe
 from halfseen.types import Batch, Cues, Embedding
 
@@ -94,10 +94,9 @@ def embed(out: Output) -> Embedding:
 
 def losses(out: Output, batch: Batch, config: Config) -> dict[str, Tensor]:
     """Identities after the neck, triplets before it."""
-    return {
-        "identity": identity(out.logits["global"], batch.pids, config.smoothing),
-        "triplet": batch_hard(pairwise_euclid(out.raw, out.raw), batch.pids, config.margin),
-    }
+    return identity_and_triplet(
+        out.raw, out.logits["global"], batch.pids, smoothing=config.smoothing, margin=config.margin
+    )
 
 
 RECIPE = Recipe(warmup_from=0.1)  # 3.5e-5 to 3.5e-4 in the text; the released code starts at 0.01 of it

@@ -12,6 +12,8 @@ Where paper and released code differ, or the paper is silent:
 * `on_empty` "inf" is the paper's; code puts a pair without common part behind all others ("max+1").
 * At test time holistic vectors are taken after their neck, parts before any (code; the paper does not say).
 * The rate of the warm-up starts at a tenth (paper); code starts at a hundredth.
+* Labels of a cell: from confidence fields as published (resize, then the greatest channel). From part labels and
+  keypoints, which the paper does not use, a cell is a person where parts fill half of it (`ops.parts.grid_labels`).
 * For Market-1501 the code adds a triplet on the foreground: `ROWS["code-market"]`.
 """
 

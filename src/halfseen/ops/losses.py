@@ -62,6 +62,17 @@ def batch_hard(distances: Tensor, pids: Tensor, margin: float | None) -> Tensor:
     return (losses.sum(-1) / (gap != -INFINITY).sum(-1).clamp(min=1)).mean()
 
 
+def identity_and_triplet(
+    raw: Tensor, logits: Tensor, pids: Tensor, *, smoothing: float, margin: float | None
+) -> dict[str, Tensor]:
+    """The two losses of one vector a picture: `identity` on the `logits` [N,C] after its neck, `batch_hard` on `raw`
+    [N,D] before it."""
+    return {
+        "identity": identity(logits, pids, smoothing),
+        "triplet": batch_hard(pairwise_euclid(raw, raw), pids, margin),
+    }
+
+
 def part_triplet(parts: Tensor, pids: Tensor, margin: float | None, *, visibility: Tensor | None = None) -> Tensor:
     """`batch_hard` on the mean over parts of the distances of `parts` [N,K,D].
 

@@ -14,9 +14,9 @@ from halfseen.data.embeddings import Encoded
 from halfseen.data.files import shown
 from halfseen.data.loading import CueSources, Pictures
 from halfseen.encode import Look, encode_split
-from halfseen.evaluate import evaluate, usual_protocols
-from halfseen.ops.distance import Distance, Single, blocks, pairs, top_k
-from halfseen.ops.metrics import QueryScores, score_queries
+from halfseen.evaluate import score_each
+from halfseen.ops.distance import Distance, Single, pairs, top_k
+from halfseen.ops.metrics import QueryScores, mean_scores
 from halfseen.train import BEST, LAST
 from halfseen.training.log import NAME, read_log
 from halfseen.training.settings import Bars, augment_of, no_bar
@@ -105,10 +105,9 @@ def examine(run: Run, splits: Splits, bars: Bars = no_bar) -> Result:
         with bars(f"{run.name}: encoding {split}") as progress:
             sides.append(encode_split(run.loaded, run.weights, splits, split, run.look, progress=progress))
     query, gallery = sides
-    distance, protocol = run.loaded.method.distance, usual_protocols(gallery)[0]
-    scores = evaluate(query, gallery, distance=distance)
-    each = blocks(distance, query.embedding, gallery.embedding)
-    per_query = score_queries(each, query.facts, gallery.facts, [protocol])[protocol.name]
+    found = score_each(query, gallery, distance=run.loaded.method.distance)
+    scores = {protocol.name: mean_scores(each, protocol) for protocol, each in found.items()}
+    protocol, per_query = next(iter(found.items()))
     names = part_names(run.loaded.config, query.embedding.vectors.shape[1])
     return Result(run, splits, query, gallery, scores, protocol, per_query, names)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from halfseen.ops.groupings import JOINTS
-from halfseen.world.shapes import PART, PARTS, Mesh
+from halfseen.world.shapes import PART, PARTS, Mesh, used
 
 COVERED, OWN, SEEN = 0, 1, 2  # the states of a joint: something else is before it, its own body is, nothing is
 
@@ -53,14 +53,9 @@ def covered_share(alone: Tensor, together: Tensor) -> Tensor:
 
 def whole_boxes(mesh: Mesh, screen: Tensor) -> Tensor:
     """[N,4] left, top, right, bottom edges of the body as projected to `screen` [N,V,3], things carried left out."""
-    count, vertices = screen.shape[:2]
-    wanted = mesh.shown & is_body(mesh.part)
-    marks = torch.zeros(count, vertices, dtype=torch.int32, device=screen.device)
-    for corner in mesh.faces.unbind(1):
-        marks.index_add_(1, corner, wanted.int())
-    used = marks > 0
-    low = torch.where(used[..., None], screen[..., :2], torch.inf).amin(1)
-    high = torch.where(used[..., None], screen[..., :2], -torch.inf).amax(1)
+    body = used(mesh.faces, mesh.shown & is_body(mesh.part), screen.shape[1])[..., None]
+    low = torch.where(body, screen[..., :2], torch.inf).amin(1)
+    high = torch.where(body, screen[..., :2], -torch.inf).amax(1)
     return torch.cat([low - 0.5, high + 0.5], dim=1)
 
 

@@ -54,6 +54,14 @@ class Mesh:
         return self.vertices.shape[0]
 
 
+def used(faces: Tensor, shown: Tensor, count: int) -> Tensor:
+    """bool [N,V]: those of `count` vertices that belong to a shown face; `faces` [F,3], `shown` bool [N,F]."""
+    times = torch.zeros(len(shown), count, dtype=torch.int32, device=shown.device)
+    for corner in faces.unbind(1):
+        times.index_add_(1, corner, shown.int())
+    return times > 0
+
+
 def join(meshes: Sequence[Mesh]) -> Mesh:
     """All of `meshes` as one."""
     offsets = [0]

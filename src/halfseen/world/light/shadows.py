@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from halfseen.world.light.raster import depths
+from halfseen.world.shapes import used
 
 BIAS = 0.025  # metres that something must stand above a point to shade it, else surfaces shade themselves
 STEEPEST = 0.2  # cosine of light and normal below which a surface's slope is no longer followed: it is dark anyway
@@ -38,10 +39,10 @@ def cast(vertices: Tensor, faces: Tensor, shown: Tensor, light: Tensor, *, size:
     """
     axes = _axes(light)
     seen = _along(axes, vertices.unbind(2))  # [N,V,3]: across, up the map, towards the light
-    used = _used(faces, shown, vertices.shape[1])[..., None]
-    low = torch.where(used, seen, torch.inf).amin(1)
+    matters = used(faces, shown, vertices.shape[1])[..., None]  # the others may lie anywhere
+    low = torch.where(matters, seen, torch.inf).amin(1)
     low = torch.where(low.isfinite(), low, 0)  # an image that shows nothing
-    extent = (torch.where(used, seen, -torch.inf).amax(1) - low).clamp(min=1e-3)
+    extent = (torch.where(matters, seen, -torch.inf).amax(1) - low).clamp(min=1e-3)
     fine = (size - 2) / extent[:, :2]  # a texel at each border stays empty
     texels = (seen[..., :2] - low[:, None, :2]) * fine[:, None] + 0.5
     height = (seen[..., 2] - low[:, None, 2]) / extent[:, None, 2] + 1
@@ -102,11 +103,3 @@ def _along(axes: Tensor, point: tuple[Tensor, ...]) -> Tensor:
     """x, y, z, each [N,V], along `axes` [N,3,3]: [N,V,3]."""
     x, y, z = point
     return torch.stack([row[:, 0, None] * x + row[:, 1, None] * y + row[:, 2, None] * z for row in axes.unbind(1)], 2)
-
-
-def _used(faces: Tensor, shown: Tensor, count: int) -> Tensor:
-    """bool [N,V]: the vertices of shown faces; the others may lie anywhere and must not widen a map."""
-    times = torch.zeros(len(shown), count, dtype=torch.int32, device=shown.device)
-    for corner in faces.unbind(1):
-        times.index_add_(1, corner, shown.int())
-    return times > 0
