@@ -47,7 +47,7 @@ def test_world_render_writes_a_set_and_says_what_it_holds(tmp_path: Path, run: R
     assert "where something hides the body: " in said
     setting = json.loads((out / "world.json").read_text())["setting"]
     asked = {"ids": 6, "images": 9, "cameras": 3, "height": 32, "width": 16, "seed": 3, "sharing": 0.2}
-    assert setting == asked | {"covered": [0.3, 0.4], "backgrounds": "painted"}
+    assert setting == asked | {"covered": [0.3, 0.4], "occluded": 0.55, "backgrounds": "painted"}
     code, checked, _ = run(*lines[-1].split()[1:])
     assert (code, checked.splitlines()[-1]) == (0, "no faults")
 

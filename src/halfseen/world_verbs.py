@@ -42,6 +42,8 @@ class RenderWorld:
     """Of each part (head, upper, lower, shoes, things carried): how probably two people have the same look of it."""
     covered: tuple[float, float] = (0.25, 0.65)
     """The least and the greatest share of the body that an occluder hides."""
+    occluded: float = 0.55
+    """The share of the pictures for training in which somebody is hidden in part: 0.1 as in Occluded-Duke, up to 0.55."""
     backgrounds: Path | None = None
     """A folder of your own photos, to stand behind the people instead of painted scenes."""
     workers: int | None = None
@@ -60,6 +62,7 @@ class RenderWorld:
             seed=self.seed,
             sharing=self.sharing,
             covered=self.covered,
+            occluded=self.occluded,
             available=len(CAMERAS),
         )
         photos = photos_in(self.backgrounds) if self.backgrounds else ()

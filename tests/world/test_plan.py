@@ -36,6 +36,7 @@ SETTINGS = st.builds(
     seed=st.integers(),
     sharing=st.just(0.2),
     covered=st.sampled_from([(0.25, 0.65), (0.05, 0.05), (0.4, 0.9)]),
+    occluded=st.sampled_from([0.0, 0.1, 0.55]),
 )
 BIG = Setting(ids=100, images=20, cameras=6)
 
@@ -109,6 +110,16 @@ def test_shots_are_what_their_fields_promise(setting: Setting) -> None:
         assert all(abs(number) <= 1 for number in shot.light)
         assert all(-0.12 <= edge <= 0.1 for edge in shot.jitter)
         assert 0 <= shot.seed < 2**31
+
+
+@pytest.mark.parametrize("occluded", [0.0, 0.1, 0.25, 0.55])
+def test_so_many_pictures_for_training_are_occluded(occluded: float) -> None:
+    _, pictures = planned(Setting(ids=40, images=20, cameras=6, occluded=occluded))
+    counts = Counter(picture.shot.occlusion for picture in pictures if picture.role is Role.TRAIN)
+    hidden = counts[Occlusion.NPO] + counts[Occlusion.NTP]
+    assert hidden / counts.total() == pytest.approx(occluded, abs=0.025)  # of 20 pictures each has a whole number
+    if hidden:
+        assert 0.2 <= counts[Occlusion.NTP] / hidden <= 0.5
 
 
 @trying(deadline=None, max_examples=30)
@@ -265,6 +276,9 @@ def test_ten_thousand_pictures_are_planned_at_once() -> None:
         ({"covered": (0.01, 0.4)}, "bodies cannot be covered from 0.01"),
         ({"covered": (0.1, 0.95)}, "bodies cannot be covered from 0.1 to 0.95"),
         ({"covered": (0.1, float("nan"))}, "bodies cannot be covered"),
+        ({"occluded": 0.6}, "a share of 0.6 occluded is impossible; ask for 0 to 0.55"),
+        ({"occluded": -0.1}, "a share of -0.1 occluded"),
+        ({"occluded": float("nan")}, "a share of nan occluded"),
     ],
 )
 def test_bad_settings_are_refused(wrong: dict[str, object], sentence: str) -> None:

@@ -84,10 +84,8 @@ THINGS = tuple(thing for thing in Thing if thing is not Thing.NONE)
 
 _HOLISTIC, _NPO, _NTP = Occlusion.HOLISTIC, Occlusion.NPO, Occlusion.NTP
 # 9 holistic, 7 behind things, 4 behind people, each spread evenly: no 8 in a row without all three
-TRAINING = (
-    _HOLISTIC, _NPO, _HOLISTIC, _NTP, _NPO, _HOLISTIC, _NPO, _HOLISTIC, _NTP, _HOLISTIC,
-    _NPO, _HOLISTIC, _NPO, _NTP, _HOLISTIC, _NPO, _HOLISTIC, _NPO, _HOLISTIC, _NTP,
-)  # fmt: skip
+TRAINING = tuple({"h": _HOLISTIC, "o": _NPO, "p": _NTP}[letter] for letter in "hohpohohphohophohohp")
+MOST = 11 / 20  # of these are occluded
 ROUND = 8  # pictures of a test person of which `plan` makes one query of each kind
 EXTRAS = (_HOLISTIC, _NPO, _HOLISTIC, _NTP)  # further pictures of the gallery, in turn
 
@@ -110,7 +108,7 @@ class Setting:
     """What a world is asked to hold; `available` is the number of cameras there are.
 
     `images` is for each person, `height` and `width` are a picture's, `sharing` is `wardrobe.draw_people`'s, `covered`
-    the least and the greatest share of the body that an occluder shall hide.
+    the least and the greatest share of a body that an occluder hides, `occluded` of the training pictures have one.
     """
 
     ids: int
@@ -121,6 +119,7 @@ class Setting:
     seed: int = 0
     sharing: float = 0.08
     covered: tuple[float, float] = (0.25, 0.65)
+    occluded: float = 0.55
     available: InitVar[int] = 8
 
     def __post_init__(self, available: int) -> None:
@@ -138,6 +137,7 @@ class Setting:
              f"ask for more than 0 and at most 0.5"),
             (0.05 <= low <= high <= 0.9, f"bodies cannot be covered from {low:g} to {high:g}; ask for two shares "
              f"between 0.05 and 0.9, the smaller first"),
+            (0 <= self.occluded <= MOST, f"a share of {self.occluded:g} occluded is impossible; ask for 0 to {MOST:g}"),
         )  # fmt: skip
         for fine, sentence in allowed:
             if not fine:
@@ -177,7 +177,7 @@ def plan(setting: Setting, people: Sequence[Person], cameras: Sequence[Camera]) 
     planned = []
     for row, person in enumerate(people):
         dice = Dice("plan", setting.seed, row)
-        kinds = _train_kinds(dice, setting.images) if row < half else _test_kinds(row, setting.images)
+        kinds = _train_kinds(dice, setting.images, setting.occluded) if row < half else _test_kinds(row, setting.images)
         others = [other for other in (people[:half] if row < half else people[half:]) if other is not person]
         walk = _walk(dice, row + 1, person, cameras[: setting.cameras], setting.images)
         for (frame, bare), (role, occlusion) in zip(walk, kinds, strict=True):
@@ -196,9 +196,12 @@ def plan(setting: Setting, people: Sequence[Person], cameras: Sequence[Camera]) 
     return tuple(planned)
 
 
-def _train_kinds(dice: Dice, images: int) -> list[Kind]:
+def _train_kinds(dice: Dice, images: int, occluded: float) -> list[Kind]:
     first = dice.below(len(TRAINING))
     cards = [TRAINING[(first + card) % len(TRAINING)] for card in range(images)]
+    hidden = [card for card, occlusion in enumerate(cards) if occlusion is not _HOLISTIC]
+    for card in hidden[round(len(hidden) * occluded / MOST) :]:
+        cards[card] = _HOLISTIC
     return [(Role.TRAIN, occlusion) for occlusion in dice.shuffled(cards)]
 
 
