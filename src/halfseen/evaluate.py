@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from halfseen.data.embeddings import Encoded
 from halfseen.ops.distance import CoarseToFine, Distance, Single, VisibleParts, blocks
-from halfseen.ops.metrics import PROTOCOLS, QueryScores, mean_scores, score_queries
+from halfseen.ops.metrics import PROTOCOLS, QueryScores, Recall, mean_scores, recall, score_queries
 from halfseen.ops.rerank import KReciprocal, rerank
 from halfseen.types import Block, Embedding, InputError, Progress, Protocol, Scores
 
@@ -58,6 +58,15 @@ def score_each(
     if not protocols:
         wanted = (wanted[0], *(p for p in wanted[1:] if found[p.name].positives.any()))
     return {p: found[p.name] for p in wanted}
+
+
+def recall_of(
+    query: Encoded, gallery: Encoded, distance: CoarseToFine, protocols: Iterable[Protocol]
+) -> dict[str, Recall]:
+    """By protocol name, how often the nearest by the coarse distance, which the fine one orders, hold the right
+    answers."""
+    candidates = distance.candidates(query.embedding, gallery.embedding)
+    return recall(candidates, query.facts, gallery.facts, protocols)
 
 
 def usual_distance(embedding: Embedding) -> Distance:

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from halfseen import types
+from halfseen.ops.metrics import Recall
 from halfseen.types import Scores
 
 RANKS = (1, 3, 5, 10)
@@ -53,6 +54,13 @@ def plain_scores(scores: Mapping[str, Scores]) -> dict[str, dict[str, object]]:
         }
         for name, score in scores.items()
     }
+
+
+def print_recall(recall: Mapping[str, Recall]) -> None:
+    """One row a protocol, in per cent."""
+    title = f"queries with right answers among the {next(iter(recall.values())).n:,} that are ordered again"
+    rows = [[name, f"{100 * each.all:.1f}", f"{100 * each.any:.1f}"] for name, each in recall.items()]
+    print_table(title, ("protocol", "all", "any"), rows)
 
 
 def rank_share(score: Scores, rank: int) -> float:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import oracles
 from halfseen.ops.distance import CoarseToFine, Single, distances, top_k
-from halfseen.types import Embedding
+from halfseen.types import Embedding, InputError
 
 Metric = Literal["cosine", "unit-euclid"]
 Confidence = Literal["both", "query", "gallery", "none"]
@@ -192,6 +192,61 @@ def test_P9_single_cosine_and_unit_euclid_rank_alike(seed: int) -> None:
     cosine, euclid = (top_k(Single(metric), query, gallery, 10) for metric in METRICS)
     assert torch.equal(cosine.indices, euclid.indices)
     torch.testing.assert_close(euclid.distances.square() / 2, cosine.distances, rtol=0, atol=1e-5)
+
+
+@given(samples(), st.sampled_from(METRICS), st.sampled_from(CONFIDENCES), st.sampled_from([0.5, 1.0, 2.0]))
+@settings(deadline=None, max_examples=40)
+def test_unshared_confidence_counts_as_that_far(
+    drawn: tuple[Pair, int], metric: Metric, confidence: Confidence, unshared: float
+) -> None:
+    pair, count = drawn
+    fine = fine_distance(pair, count, metric, confidence)
+    missing = 1 - oracles.fine_weights(*pair, count, confidence).sum(2)
+    want = oracles.coarse_distance(*pair, count) + fine + unshared * missing.clamp(min=0)
+    got = distances(CoarseToFine(20, count, metric, confidence, unshared=unshared), *pair)
+    torch.testing.assert_close(got.double(), want, rtol=0, atol=1e-5)
+
+
+def test_confidence_that_adds_up_to_more_than_1_lacks_none() -> None:
+    query, gallery = (Embedding.of(side.vectors) for side in sample(6, 3, 6, coarse=1, fine=3))
+    want = distances(CoarseToFine(6), query, gallery)
+    torch.testing.assert_close(distances(CoarseToFine(6, unshared=2.0), query, gallery), want)
+
+
+def test_unshared_1_makes_it_one_minus_the_weighed_cosines() -> None:
+    query, gallery = sample(4, 3, 6, coarse=1, fine=3)
+    cosines = 1 - oracles.part_distances(query, gallery, "cosine")[:, :, 1:]
+    weights = oracles.fine_weights(query, gallery, 1, "both")[:, :, 1:]
+    want = oracles.coarse_distance(query, gallery, 1) + 1 - (weights * cosines).sum(2)
+    got = distances(CoarseToFine(6, unshared=1.0), query, gallery)
+    torch.testing.assert_close(got.double(), want, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("unshared", [-0.1, 2.1, float("nan")])
+def test_unshared_is_a_distance_of_parts(unshared: float) -> None:
+    with pytest.raises(InputError, match="it is a distance of parts; give 0 to 2"):
+        CoarseToFine(unshared=unshared)
+
+
+@given(samples(), st.integers(0, 10), st.sampled_from(["sum", "first"]), st.sampled_from([1, 2, 100]))
+@settings(deadline=None, max_examples=40)
+def test_candidates_are_the_nearest_by_the_cut(
+    drawn: tuple[Pair, int], n: int, cut: Literal["sum", "first"], rows: int
+) -> None:
+    pair, count = drawn
+    order = oracles.stable_order(oracles.coarse_distance(*pair, count if cut == "sum" else 1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("halfseen.ops.distance.BLOCK_BYTES", 4 * rows * len(pair[1]))
+        found = [*CoarseToFine(n, count, cut=cut).candidates(*pair)]
+    starts = [start for start, _ in found]
+    assert starts == list(range(0, len(pair[0]), rows))
+    assert torch.cat([near for _, near in found]).tolist() == [row[:n] for row in order]
+
+
+def test_candidates_want_the_same_embeddings_as_distances() -> None:
+    query, gallery = sample(5, 2, 3, coarse=1, fine=1)
+    with pytest.raises(InputError, match="coarse=2, n=100 needs embeddings of at least 3 parts"):
+        next(CoarseToFine(coarse=2).candidates(query, gallery))
 
 
 def test_visibility_of_coarse_parts_is_ignored() -> None:

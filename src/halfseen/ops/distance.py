@@ -10,7 +10,7 @@ for unit-euclid, as long as products are summed in float32. On CUDA that is torc
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -26,7 +26,6 @@ from halfseen.ops.kernel import (
     mean_of_pairs,
     mean_of_parts,
     side_of,
-    unit,
 )
 from halfseen.types import Block, Embedding, InputError, Ranking
 
@@ -37,6 +36,7 @@ Confidence: TypeAlias = Literal["both", "query", "gallery", "none"]
 Cut: TypeAlias = Literal["sum", "first"]
 
 BLOCK_BYTES = 64 * 2**20  # of one block of distances
+PIECE_BYTES = 4 * 2**20  # of the vectors that fine distances look at together
 
 
 def _between_sides(self: Single | VisibleParts, query: Embedding, gallery: Embedding) -> Fill:
@@ -111,8 +111,11 @@ class CoarseToFine:
 
     The coarse distance is the sum of cosine distances. The n nearest by it (`cut='first'`: by the first part alone) get
     Σ c_i·d_i on top, where d_i is `cosine` or `unit-euclid` and c_i = sqrt(c_q·c_g), c_q, c_g or 1/parts; c is the
-    part's visibility. All others stay behind them in coarse order: a constant above every possible value is added,
-    which leaves coarse distances closer than about 1e-6 tied. Pirt's own setting is coarse=2 (stripes and patches).
+    part's visibility. `unshared` (0..2) is how far the confidence counts that is missing in Σ c_i to 1: with 0, as
+    published, two images of which none shows what the other does are at fine distance 0; with 1 they are as far as
+    strangers, and the whole is 1 − Σ c_i·cos_i. All others stay behind the n in coarse order: a constant above every
+    possible value is added, which leaves coarse distances closer than about 1e-6 tied. Pirt's own setting is coarse=2
+    (stripes and patches).
     """
 
     n: int = 100
@@ -121,6 +124,7 @@ class CoarseToFine:
     confidence: Confidence = "both"
     cut: Cut = "sum"
     precision: Precision = "float32"
+    unshared: float = 0.0
 
     def __post_init__(self) -> None:
         check_choice("metric", self.metric, FineMetric)
@@ -129,19 +133,13 @@ class CoarseToFine:
         check_choice("precision", self.precision, Precision)
         if self.coarse < 1 or self.n < 0:
             raise InputError(f"coarse={self.coarse}, n={self.n}: at least one part is coarse, and n is not negative")
+        if not 0 <= self.unshared <= 2:
+            raise InputError(f"unshared={self.unshared}: it is a distance of parts; give 0 to 2, 1 for strangers'")
 
     def between(self, query: Embedding, gallery: Embedding) -> Fill:
-        check_pair(query, gallery)
-        parts, bound = query.vectors.shape[1], 2.0 * query.vectors.shape[1] + 1.0
-        if self.coarse >= parts:
-            raise InputError(
-                f"coarse={self.coarse}, n={self.n} needs embeddings of at least {self.coarse + 1} parts, coarse ones "
-                f"first, and these have {parts} part{'s'[: parts > 1]}; "
-                + ("lower `coarse`" if parts > 1 else "use cosine instead")
-            )
-        coarse = self._sum_of_cosines(query, gallery, self.coarse)
-        cut = coarse if self.cut == "sum" else self._sum_of_cosines(query, gallery, 1)
-        n = min(self.n, len(gallery))
+        cut, fine = self._cut(query, gallery), self.fine(query, gallery)
+        coarse = cut if self.cut == "sum" else self._sum_of_cosines(query, gallery, self.coarse)
+        n, bound = min(self.n, len(gallery)), 2.0 * query.vectors.shape[1] + 1.0
 
         @torch.no_grad()
         def fill(rows: slice, out: Tensor) -> None:
@@ -149,10 +147,29 @@ class CoarseToFine:
             near = nearest(out, n).indices
             if cut is not coarse:
                 coarse(rows, out)
-            inside = out.gather(1, near) + self._fine(query[rows], gallery, near)
+            inside = out.gather(1, near) + fine(rows, near)
             out.add_(bound).scatter_(1, near, inside)
 
         return fill
+
+    def candidates(self, query: Embedding, gallery: Embedding) -> Iterator[Block]:
+        """(first query row, the gallery rows [rows, n] whose order the fine parts decide), for all queries in turn."""
+        cut = self._cut(query, gallery)
+        for some in row_slices(len(query), None, len(gallery)):
+            block = query.vectors.new_empty(some.stop - some.start, len(gallery))
+            cut(some, block)
+            yield some.start, nearest(block, min(self.n, len(gallery))).indices
+
+    def _cut(self, query: Embedding, gallery: Embedding) -> Fill:
+        """The distance that decides which n are looked at again."""
+        check_pair(query, gallery)
+        if self.coarse >= (parts := query.vectors.shape[1]):
+            raise InputError(
+                f"coarse={self.coarse}, n={self.n} needs embeddings of at least {self.coarse + 1} parts, coarse ones "
+                f"first, and these have {parts} part{'s'[: parts > 1]}; "
+                + ("lower `coarse`" if parts > 1 else "use cosine instead")
+            )
+        return self._sum_of_cosines(query, gallery, self.coarse if self.cut == "sum" else 1)
 
     def _sum_of_cosines(self, query: Embedding, gallery: Embedding, parts: int) -> Fill:
         firsts = [e.vectors[:, :parts] for e in (query, gallery)]
@@ -165,23 +182,34 @@ class CoarseToFine:
 
         return fill
 
-    def _fine(self, query: Embedding, gallery: Embedding, near: Tensor) -> Tensor:
-        """Weighted fine distance of each query to its `near` [q,n] gallery rows, some pairs at a time."""
+    def fine(self, query: Embedding, gallery: Embedding) -> Callable[[slice, Tensor], Tensor]:
+        """What gives the weighted fine distances of some queries and their gallery rows `near` [q,n]: [q,n]."""
         fine = slice(self.coarse, None)
-        row = torch.arange(len(near), device=near.device).repeat_interleave(near.shape[1])
-        column, out = near.flatten(), query.vectors.new_empty(near.numel())
-        for some in row_slices(len(row), None, query.vectors[0, fine].numel()):
-            q, g = row[some], column[some]
-            cosine = unit(query.vectors[q, fine]).mul_(unit(gallery.vectors[g, fine])).sum(2)
-            distance = (1 - cosine).clamp_(0, 2)
-            if self.metric == "unit-euclid":
-                distance = distance.mul_(2).sqrt_()
-            weight = self._weight(query.visibility[q, fine], gallery.visibility[g, fine])
-            out[some] = distance.mul_(weight).sum(1)
-        return out.view_as(near)
+        q, g = (side_of(e.vectors[:, fine], e.visibility[:, fine], "cosine") for e in (query, gallery))
+
+        def distance(rows: slice, near: Tensor) -> Tensor:
+            some, out = q.rows(rows), query.vectors.new_empty(near.shape)
+            for row, column in _pieces(near.shape, q.vectors[0].numel()):
+                of = near[row, column]
+                vectors = g.vectors.index_select(0, of.flatten()).view(*of.shape, *g.vectors.shape[1:])
+                cosine = vectors.mul_(some.vectors[row, None]).sum(3)  # while they are in the cache
+                cosine.mul_(some.scale[row, None]).mul_(g.scale[of])
+                out[row, column] = self._weighted(cosine, some.weight[row, None], g.weight[of])
+            return out
+
+        return distance
+
+    def _weighted(self, cosine: Tensor, query: Tensor, gallery: Tensor) -> Tensor:
+        """From `cosine` [q,n,F] and both images' confidences [q,1,F] and [q,n,F] → [q,n]."""
+        distance = (1 - cosine).clamp_(0, 2)
+        if self.metric == "unit-euclid":
+            distance = distance.mul_(2).sqrt_()
+        weight = self._weight(query, gallery)
+        missing = (1 - weight.sum(-1)).clamp_(min=0)
+        return distance.mul_(weight).sum(-1).add_(missing.expand(cosine.shape[:2]), alpha=self.unshared)
 
     def _weight(self, query: Tensor, gallery: Tensor) -> Tensor:
-        """The weight of each fine part from both images' confidences [n,F]."""
+        """The weight of each fine part from both images' confidences, which broadcast."""
         match self.confidence:
             case "both":
                 return (query * gallery).sqrt()
@@ -190,7 +218,7 @@ class CoarseToFine:
             case "gallery":
                 return gallery
             case _:
-                return torch.full_like(query, 1 / query.shape[1])
+                return torch.full_like(query, 1 / query.shape[-1])
 
 
 Distance: TypeAlias = Single | VisibleParts | CoarseToFine
@@ -246,6 +274,14 @@ def row_slices(total: int, rows: int | None, columns: int = 1) -> list[slice]:
         raise InputError(f"rows is {rows}: a block needs at least one row")
     step = rows or max(1, BLOCK_BYTES // (4 * max(1, columns)))
     return [slice(start, min(start + step, total)) for start in range(0, total, step)]
+
+
+def _pieces(shape: torch.Size, numbers: int) -> Iterator[tuple[slice, slice]]:
+    """Rows and columns of `shape` (q, n), cut so that the vectors of a piece, so many `numbers` each, stay in cache."""
+    pairs = max(1, PIECE_BYTES // (4 * numbers))
+    width = max(1, min(shape[1], pairs))
+    for row in row_slices(shape[0], pairs // width):
+        yield from ((row, column) for column in row_slices(shape[1], width))
 
 
 def check_pair(query: Embedding, gallery: Embedding) -> None:

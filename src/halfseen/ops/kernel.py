@@ -11,7 +11,7 @@ Cosine distance is half the square, without the root, and u = w_g.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import torch
@@ -31,6 +31,13 @@ def check_choice(name: str, value: str, choices: Any) -> None:
     """`value` is one of the Literal `choices`, or an InputError: a misspelt option must not compute something else."""
     if value not in get_args(choices):
         raise InputError(f"{name} is {value!r}; allowed are {', '.join(get_args(choices))}")
+
+
+def check_choices(name: str, values: Collection[str], choices: Any) -> tuple[str, ...]:
+    """`values`, each once, in the order of the Literal `choices`; or an InputError if one is none of them."""
+    for value in values:
+        check_choice(name, value, choices)
+    return tuple(choice for choice in get_args(choices) if choice in values)
 
 
 class Side(NamedTuple):
@@ -110,9 +117,3 @@ def mean_of_pairs(query: Side, gallery: Side, empty: float = torch.inf) -> Tenso
     weight = query.weight * gallery.weight
     total = weight.sum(1)
     return (distance * weight).sum(1).div_(total).masked_fill_(total == 0, empty)
-
-
-def unit(vectors: Tensor) -> Tensor:
-    """`vectors` [...,D] scaled to length 1, shorter ones than SMALLEST_NORM to nearly 0."""
-    norm: Tensor = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
-    return vectors / norm.clamp_(min=SMALLEST_NORM)

@@ -46,6 +46,14 @@ class QueryScores(NamedTuple):
     positives: Tensor
 
 
+class Recall(NamedTuple):
+    """Of the queries that have right answers, the shares of which all, and any, are among their `n` candidates."""
+
+    n: int
+    all: float
+    any: float
+
+
 def score(
     distances: Tensor | Iterable[Block],
     query: Facts,
@@ -209,6 +217,49 @@ def _from_ranks(before: Tensor, positive: Tensor) -> QueryScores:
     first = (rank * (positive & (nth == 1))).sum(1)
     last = (rank * (positive & (nth == count[:, None]))).sum(1)
     return QueryScores(ap, count / last.clamp(min=1).double(), first, count)
+
+
+def recall(
+    candidates: Iterable[Block], query: Facts, gallery: Facts, protocols: Iterable[Protocol]
+) -> dict[str, Recall]:
+    """By protocol name, how often the `candidates` hold the right answers: blocks (first query row, gallery rows
+    [rows, n], all different)."""
+    protocols = tuple(protocols)
+    found: dict[str, list[Tensor]] = {p.name: [] for p in protocols}
+    n = 0
+    for start, near in candidates:
+        n = near.shape[1]
+        asked = query[start : start + len(near)]
+        own = gallery.pids[near] == asked.pids[:, None]
+        for p in protocols:
+            found[p.name].append((own & _is_positive(p, asked, gallery, near)).sum(1))
+    recalls = {}
+    for p in protocols:
+        here, total = torch.cat(found[p.name]), _positives(p, query, gallery)
+        if not (total > 0).any():
+            raise InputError(_why_none(p, len(query)))
+        here, total = here[total > 0], total[total > 0]
+        recalls[p.name] = Recall(n, float((here == total).double().mean()), float((here > 0).double().mean()))
+    return recalls
+
+
+def _positives(protocol: Protocol, query: Facts, gallery: Facts) -> Tensor:
+    """How many right answers each query has in the whole gallery: [Q]."""
+    counted = gallery.pids >= 0
+    if protocol.keep is not None:
+        counted &= torch.isin(gallery.occlusion, torch.tensor(sorted(protocol.keep), device=counted.device))
+    gallery = gallery[counted.nonzero()[:, 0]]
+    own = _alike(query.pids[:, None], gallery.pids[:, None])
+    if protocol.same_camera:
+        return own
+    return own - _alike(*(torch.stack([side.pids, side.camids], 1) for side in (query, gallery)))
+
+
+def _alike(query: Tensor, gallery: Tensor) -> Tensor:
+    """How many rows of `gallery` [G,k] are the same as each of `query` [Q,k]: [Q]."""
+    number: Tensor
+    _, number = torch.unique(torch.cat([query, gallery]), dim=0, return_inverse=True)
+    return number[len(query) :].bincount(minlength=len(number))[number[: len(query)]]
 
 
 def mean_scores(scores: QueryScores, protocol: Protocol, max_rank: int = 50) -> Scores:
