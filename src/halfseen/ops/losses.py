@@ -34,11 +34,54 @@ def pixel_parts(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tenso
     return F.cross_entropy(logits, labels, label_smoothing=smoothing)
 
 
+def focal(logits: Tensor, labels: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
+    """Binary cross-entropy of `logits` and `labels` of one shape, 0 or 1, that listens less to what is known already.
+
+    Each term weighs (1 − p)^`gamma`, p being the probability of the right answer, and `alpha` where the label is 1,
+    1 − `alpha` where it is 0.
+    """
+    logits = _precise(logits)
+    labels = labels.to(logits.dtype)
+    entropy = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    doubt = (logits.sigmoid() - labels).abs()  # 1 − p
+    return ((alpha * labels + (1 - alpha) * (1 - labels)) * doubt**gamma * entropy).mean()
+
+
+def cosine_distillation(student: Tensor, teacher: Tensor, weights: Tensor | None = None) -> Tensor:
+    """The mean of 1 − cos of `student` and `teacher` [...,D], which is 0 where they point the same way.
+
+    `weights` [...] make it a weighted mean, 0 if all are 0. Detach the teacher, or it learns from its student.
+    """
+    gaps = 1 - F.cosine_similarity(_precise(student), _precise(teacher), dim=-1)
+    if weights is None:
+        return gaps.mean()
+    return (weights * gaps).sum() / weights.sum().clamp(min=1e-6)
+
+
+def diversity(parts: Tensor, pairs: Tensor | None = None, *, rectified: bool = False) -> Tensor:
+    """The mean cosine of two different parts of one image, `parts` [N,K,D]: 1 if all are alike, 0 at right angles.
+
+    `pairs` bool [K,K] says which are compared (None: all); `rectified` counts those that point apart as 0. A single
+    part has no other: 0.
+    """
+    parts = _precise(parts)
+    cosines = F.cosine_similarity(parts[:, :, None], parts[:, None], dim=-1)
+    if rectified:
+        cosines = cosines.relu()
+    others = ~torch.eye(parts.shape[1], dtype=torch.bool, device=parts.device)
+    counted = others if pairs is None else others & pairs
+    return (cosines * counted).sum((1, 2)).mean() / counted.sum().clamp(min=1)
+
+
+def _precise(vectors: Tensor) -> Tensor:
+    return vectors.to(torch.promote_types(vectors.dtype, torch.float32))
+
+
 def pairwise_euclid(a: Tensor, b: Tensor) -> Tensor:
     """The Euclidean distances [N,M] of `a` [N,D] to `b` [M,D]; a leading dimension, the same in both, is a batch."""
     # Differences, not the matrix product: its rounding error is larger than the distances of near twins,
     # and mixed precision would round it further.
-    a, b = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (a, b))  # halves have no cdist
+    a, b = _precise(a), _precise(b)  # halves have no cdist
     distances = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
     return distances.clamp(min=1e-6)  # squares from 1e-12 up; below, the gradient is 0 instead of unbounded
 
