@@ -1,0 +1,95 @@
+"""Branches of a transformer: from tokens to vectors of the whole and of parts, each behind its neck."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, NamedTuple
+
+import torch
+from timm.layers.drop import DropPath
+from torch import Tensor, nn
+
+from halfseen.nets.heads import Necks, PixelParts
+from halfseen.nets.purification import Agent, Choice, Purifier, Trial, judge
+from halfseen.nets.trunk import Trunk
+from halfseen.ops.pooling import pool
+
+
+class Look(NamedTuple):
+    """What a branch makes of pictures."""
+
+    vectors: dict[str, Tensor]  # before any neck: "global" [B,D] and, if there are maps, "parts" [B,K,D]
+    normed: dict[str, Tensor]  # behind it: the same shapes
+    logits: dict[str, Tensor]  # [B,people]; those of parts from all of them end to end; empty without people
+    maps: Tensor | None  # [B,K+1,h,w], the background first
+    pixels: Tensor | None  # [B,K+1,h,w]: their logits, where they are learned
+
+
+class Branch(nn.Module):
+    """The class token, and patches pooled under maps of parts, which a pixel classifier draws if they are `learned`."""
+
+    def __init__(self, trunk: Trunk, parts: int, people: int, *, learned: bool) -> None:
+        super().__init__()
+        self.prefix, self.grid = trunk.prefix, trunk.grid
+        self.pixels = PixelParts(trunk.dim, parts) if learned and parts else None
+        lengths = {"global": trunk.dim, "parts": parts * trunk.dim}
+        self.necks = Necks({name: length for name, length in lengths.items() if length}, people)
+
+    def forward(self, tokens: Tensor, maps: Tensor | None = None) -> Look:
+        """`tokens` [B,n,D], normed, the class token first and the patches behind the prefix; `maps` [B,K+1,h,w]."""
+        (h, w), pixels = self.grid, None
+        cells = tokens[:, self.prefix : self.prefix + h * w].mT.reshape(len(tokens), -1, h, w)
+        if self.pixels is not None:
+            pixels = self.pixels(cells)
+            maps = pixels.softmax(1)
+        vectors = {"global": tokens[:, 0]}
+        if maps is not None:
+            vectors["parts"] = pool(cells, maps[:, 1:])
+        normed, logits = self.necks({name: rows.flatten(1) for name, rows in vectors.items()})
+        normed = {name: rows.view_as(vectors[name]) for name, rows in normed.items()}
+        return Look(vectors, normed, logits, maps, pixels)
+
+
+class Teacher(nn.Module):
+    """A last block and a `branch` of its own, and an agent that erases patches before them.
+
+    If it is `separate`, all blocks are its own. The last one drops no paths, or luck would be rewarded.
+    """
+
+    def __init__(self, trunk: Trunk, branch: Branch, agent: Agent, *, separate: bool = False) -> None:
+        super().__init__()
+        self.prefix, self.top, self.branch = trunk.prefix, trunk.top(), branch
+        for module in self.top.modules():
+            if isinstance(module, DropPath):
+                module.drop_prob = 0.0
+        self.trunk = copy.deepcopy(trunk) if separate else None
+        if self.trunk is not None:
+            network: Any = self.trunk.network
+            network.blocks, network.norm = network.blocks[:-1], nn.Identity()  # they are the top
+        self.purifier = Purifier(trunk.dim, agent) if agent.kind != "none" else None
+
+    def forward(self, tokens: Tensor, positions: Tensor, maps: Tensor | None) -> tuple[Look, Look, Trial | None]:
+        """What it learns from, with the patches that were drawn erased; what it teaches, with the likeliest erased; and
+        how the agent did.
+
+        `tokens` [B,n,D] go into the last block, the patches lie at `positions` [1,N,D]; `maps` as in a branch.
+        """
+        if self.purifier is None:
+            look: Look = self.branch(self.top(tokens), maps)
+            return look, look, None
+        patches = tokens[:, self.prefix :][:, : positions.shape[1]]
+        choice: Choice = self.purifier(patches, tokens[:, 0], positions)
+        swapped = self.purifier.swap(patches, choice.action, positions)
+        look = self._look(tokens, swapped, maps)
+        with torch.no_grad():
+            target = self._look(tokens, self.purifier.swap(patches, choice.greedy, positions), maps)
+            kept = self.top(tokens)[:, 0]
+        looked_at = (kept, look.vectors["global"], target.vectors["global"])
+        judged = (judge(vectors, self.branch.necks) for vectors in looked_at)  # all by the same running statistics
+        return look, target, Trial(choice, self.branch.grid, patches, swapped, *judged)
+
+    def _look(self, tokens: Tensor, patches: Tensor, maps: Tensor | None) -> Look:
+        """With `patches` [B,N,D] in their place among `tokens` [B,n,D]."""
+        last = self.prefix + patches.shape[1]
+        look: Look = self.branch(self.top(torch.cat([tokens[:, : self.prefix], patches, tokens[:, last:]], 1)), maps)
+        return look
