@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import multiprocessing
-import os
-import signal
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from multiprocessing.connection import Connection
+from functools import partial
 from pathlib import Path, PurePosixPath
-from threading import Thread
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -25,7 +18,7 @@ from halfseen.data.cues import save_part_labels
 from halfseen.data.files import whole
 from halfseen.data.images import read_image, save_image
 from halfseen.data.sets.world import CHUNKS
-from halfseen.types import InputError
+from halfseen.processes import shared_out
 from halfseen.world.cameras import CAMERAS, FRAME
 from halfseen.world.plan import Planned, Setting, Shot
 from halfseen.world.render import Pictures, build, render
@@ -79,7 +72,7 @@ def paint_all(job: Job, chunks: Sequence[Chunk], workers: int) -> Counts:
     elif min(workers, len(chunks)) < 2:
         yield from _alone(job, chunks)
     else:
-        yield from _in_processes(job, chunks, workers)
+        yield from shared_out(partial(_painter, job), chunks, workers)
 
 
 def finished(out: Path, chunk: Chunk) -> list[Record] | None:
@@ -124,60 +117,10 @@ def _on_gpu(job: Job, chunks: Sequence[Chunk], writers: int) -> Counts:
         pool.shutdown(cancel_futures=True)
 
 
-def _in_processes(job: Job, chunks: Sequence[Chunk], workers: int) -> Counts:
-    context = multiprocessing.get_context("spawn")
-    end, line = context.Pipe(duplex=False)  # when we are gone, nobody holds the line, and that ends the processes
-    others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(min(workers, len(chunks)), context, _begin, (end,))
-    try:
-        with _deaf_to_ctrl_c():
-            futures = [pool.submit(_paint_and_write, job, chunk) for chunk in chunks]
-        for future in as_completed(futures):
-            yield future.result()
-    except BaseException as error:
-        for process in set(multiprocessing.active_children()) - others:
-            process.terminate()
-        if isinstance(error, BrokenProcessPool):
-            raise InputError("a process ended before its pictures were painted; take fewer workers") from error
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-        line.close()
-        end.close()
-
-
-@contextlib.contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Processes begun in here never hear Ctrl-C, which a terminal tells all: whoever began them ends them."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _begin(end: Connection) -> None:
-    """In a new process: one thread to paint, and one to notice that nobody waits for the pictures any more."""
-    torch.set_num_threads(1)
-    Thread(target=_end_with, args=(end,), daemon=True).start()
-
-
-def _end_with(line: Connection) -> None:
-    with contextlib.suppress(EOFError, OSError):
-        line.recv()
-    os._exit(1)
-
-
-def _paint_and_write(job: Job, chunk: Chunk) -> int:
-    return _write(job.out, chunk, _opened(job)(chunk.shots))
-
-
-@lru_cache(maxsize=1)
-def _opened(job: Job) -> Paint:
-    return job.studio(job)
+def _painter(job: Job) -> Callable[[Chunk], int]:
+    """In each process: paint the scenes once, then people into them, one chunk after the other."""
+    paint = job.studio(job)
+    return lambda chunk: _write(job.out, chunk, paint(chunk.shots))
 
 
 def _write(out: Path, chunk: Chunk, pictures: Pictures) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from halfseen.data.cues import FIELDS_FOLDER, load_keypoints
+from halfseen.data.cues import FIELDS_FOLDER, load_keypoints, save_keypoints
 from halfseen.data.finding import find_cues, read_named
 from halfseen.data.variants import occluded, partial
 from halfseen.types import InputError, Splits
@@ -116,9 +115,8 @@ def test_part_labels_in_the_numbers_of_a_grouping(
     assert parts is not None
     labels = parts(splits.train[0])
     assert labels.shape == (40, 3)
+    assert labels.dtype == torch.uint8
     assert labels[::4, 0].tolist() == numbers
-    shutil.rmtree(root / "parts")  # each file is read once
-    assert torch.equal(parts(splits.train[0]), labels)
 
 
 def test_no_cue_at_all(root: Path, splits: Splits) -> None:
@@ -128,14 +126,42 @@ def test_no_cue_at_all(root: Path, splits: Splits) -> None:
     assert "fields" not in str(error.value)
 
 
-def test_keypoints_of_other_pictures(splits: Splits) -> None:
+def test_keypoints_of_other_pictures(root: Path, splits: Splits) -> None:
     strangers = [replace(sample, name=f"x{sample.name}") for sample in splits.train]
-    with pytest.raises(InputError, match="market1501 has no keypoints"):
+    with pytest.raises(InputError, match="tells nothing of 12 of the 12 pictures asked for, among them x") as error:
         find_cues(splits, strangers, {"keypoints"})
-    found = find_cues(splits, [*strangers[:3], splits.train[0]], {"keypoints"}).keypoints  # nobody was found in three
-    assert found is not None
-    assert found[:3].count_nonzero() == 0
-    assert found[3].all()
+    said = str(error.value)
+    assert said.startswith(f"{root / 'keypoints.npz'}: ")
+    assert f"{strangers[0].name}, but of others (bounding_box_train/0011_c1_000.png); `halfseen cues make`" in said
+    with pytest.raises(InputError, match=r"nothing of 3 of the 4 pictures .*xbounding_box_train/0011_c1_000\.png; "):
+        find_cues(splits, [splits.train[5], *strangers[:3]], {"keypoints"})
+
+
+def test_keypoints_that_do_not_fit(root: Path, splits: Splits) -> None:
+    file = load_keypoints(root / "keypoints.npz")
+    far = file.keypoints.clone()
+    far[file.names.index(splits.train[2].name), 4] = torch.tensor([500.0, 5.0, 1.0])
+    save_keypoints(root / "keypoints.npz", replace(file, keypoints=far))
+    with pytest.raises(InputError, match=f"{splits.train[2].name} is 20 x 40 pixels, its right_ear x=500 y=5 score=1"):
+        find_cues(splits, splits.train, {"keypoints"})
+    assert find_cues(splits, splits.train[3:], {"keypoints"}).keypoints is not None
+    save_keypoints(root / "keypoints.npz", replace(file, keypoints=0 * far))
+    with pytest.raises(InputError, match="all scores are 0 for the 12 pictures asked for"):
+        find_cues(splits, splits.train, {"keypoints"})
+
+
+@pytest.mark.parametrize("kind", ["parts", "fields"])
+def test_what_cannot_be_read_is_told_before_the_training(kind: str, root: Path, splits: Splits) -> None:
+    sample = splits.train[7]
+    if kind == "parts":
+        label(root, splits)
+        path = (root / "parts" / sample.name).with_suffix(".png")
+    else:
+        spread(root, splits)
+        path = root / FIELDS_FOLDER / f"{sample.name}.npy"
+    path.write_bytes(path.read_bytes()[:45])
+    with pytest.raises(InputError, match=f"{path.name}: not a readable"):
+        find_cues(splits, splits.train, {"parts", "fields", "keypoints"})
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -13,7 +14,8 @@ from torch import Tensor
 from halfseen.data.augment import Augment, Draw
 from halfseen.data.transforms import View, apply
 from halfseen.ops.groupings import FLIPPED_FIELDS, GROUPINGS, flipped_parts
-from halfseen.types import InputError
+from halfseen.ops.parts import grid_labels
+from halfseen.types import Cues, InputError
 
 H, W = 32, 16
 SMALL = Augment(H, W)
@@ -26,7 +28,7 @@ def shifts(most: int = 6) -> st.SearchStrategy[Draw]:
 
 
 def test_D3_a_flip_swaps_fields_and_labels() -> None:
-    fields = torch.rand(36, H // 8, W // 8, generator=torch.Generator().manual_seed(0))
+    fields = torch.rand(36, H // 4, W // 4, generator=torch.Generator().manual_seed(0))
     parts = torch.randint(0, 9, (H, W), generator=torch.Generator().manual_seed(0))
     mirror = (0, *(1 + part for part in flipped_parts(GROUPINGS["eight"])))
     assert mirror == (0, 1, 3, 2, 4, 6, 5, 8, 7)
@@ -34,12 +36,12 @@ def test_D3_a_flip_swaps_fields_and_labels() -> None:
     seen = apply(view, Draw(flip=True), replace(SMALL, flipped_labels=mirror))
     assert seen.fields is not None
     assert seen.parts is not None
-    assert seen.fields.numpy() == pytest.approx(fields[list(FLIPPED_FIELDS)].flip(2).numpy())
+    assert torch.equal(seen.fields, fields[list(FLIPPED_FIELDS)].flip(2))
     assert torch.equal(seen.parts, torch.tensor(mirror)[parts.flip(1)])
     kept = apply(view, Draw(flip=True), replace(SMALL, flipped_labels=mirror, swap_sides=False))
     assert kept.fields is not None
     assert kept.parts is not None
-    assert kept.fields.numpy() == pytest.approx(fields.flip(2).numpy())
+    assert torch.equal(kept.fields, fields.flip(2))
     assert torch.equal(kept.parts, parts.flip(1))
 
 
@@ -68,39 +70,65 @@ def test_a_flip_of_labels_wants_to_know_their_mirror_image() -> None:
     apply(View(BLACK), Draw(flip=True), SMALL)  # without labels nothing is missing
 
 
-def bilinear(field: Tensor, v: float, u: float) -> float:
-    """The value at fractions (v down, u right) of the picture; the border cells reach to its edge."""
-    if not (0 <= v <= 1 and 0 <= u <= 1):
-        return 0.0
-    h, w = field.shape
-    y, x = min(max(v * h - 0.5, 0), h - 1), min(max(u * w - 0.5, 0), w - 1)
-    y0, x0 = int(y), int(x)
-    y1, x1 = min(y0 + 1, h - 1), min(x0 + 1, w - 1)
-    top = field[y0, x0] * (1 - x + x0) + field[y0, x1] * (x - x0)
-    bottom = field[y1, x0] * (1 - x + x0) + field[y1, x1] * (x - x0)
-    return float(top * (1 - y + y0) + bottom * (y - y0))
-
-
 @settings(deadline=None, max_examples=30)
 @given(shifts(), st.integers(1, 12), st.integers(1, 12))
 def test_fields_of_any_grid_against_a_loop(luck: Draw, h: int, w: int) -> None:
     fields = torch.rand(36, h, w, generator=torch.Generator().manual_seed(h))
     seen = apply(View(BLACK, None, fields), luck, replace(SMALL, swap_sides=False)).fields
     assert seen is not None
-    assert seen.shape == (36, 4, 2)
+    assert seen.shape == (36, H // 4, W // 4)
     assert seen.dtype == torch.float32
-    for row in range(4):
-        for column in range(2):
-            v, u = (row + 0.5) / 4 + luck.dy / H, (column + 0.5) / 2 + luck.dx / W
-            seen_there = 0 <= v < 1 and 0 <= u < 1  # a cell whose middle lies in the padding shows nothing
-            expected = bilinear(fields[20], v, 1 - u if luck.flip else u) if seen_there else 0.0
-            assert float(seen[20, row, column]) == pytest.approx(expected, abs=1e-5)
+    for row in range(H // 4):
+        for column in range(W // 4):
+            y, x = 4 * row + luck.dy, 4 * column + luck.dx  # the first pixel of the cell, in the resized picture
+            x = W - 1 - x if luck.flip else x
+            inside = 0 <= y < H and 0 <= x < W  # a cell that begins in the padding shows nothing
+            expected = float(fields[20, math.floor(y * h / H), math.floor(x * w / W)]) if inside else 0.0
+            assert float(seen[20, row, column]) == expected
+
+
+def published_labels(fields: Tensor, image: tuple[int, int], grid: tuple[int, int]) -> Tensor:
+    """BPBreID's way from stored `fields` [36,h,w] to the part of each cell: the background's softmax on the stored
+    grid, the nearest of its cells for a quarter of the picture's sides, bilinear between corners, the greatest."""
+    h, w = fields.shape[1:]
+    maps = torch.zeros(9, h, w, dtype=torch.float64)
+    for y in range(h):
+        for x in range(w):
+            parts = [max(float(fields[member, y, x]) for member in members) for _, members in GROUPINGS["eight"]]
+            powers = [math.exp(15 * value) for value in (float(max(parts) < 0.5), *parts)]
+            maps[:, y, x] = torch.tensor(powers, dtype=torch.float64) / math.fsum(powers)
+    rows, columns = image[0] // 4, image[1] // 4
+    near = maps[:, [i * h // rows for i in range(rows)]][:, :, [j * w // columns for j in range(columns)]]
+    blended = _between_corners(_between_corners(near, grid[0]).mT, grid[1]).mT
+    return blended.argmax(0)
+
+
+def _between_corners(maps: Tensor, count: int) -> Tensor:
+    """`count` rows of `maps` [K,h,w], the first and the last among them and the others evenly between."""
+    last, rows = maps.shape[1] - 1, []
+    for i in range(count):
+        at = i * last / (count - 1)
+        low, share = math.floor(at), at % 1
+        rows.append(maps[:, low] * (1 - share) + maps[:, min(low + 1, last)] * share)
+    return torch.stack(rows, 1)
+
+
+@pytest.mark.parametrize("stored", [(30, 15), (31, 13), (9, 5), (64, 32)])
+def test_untouched_fields_give_the_labels_that_were_published(stored: tuple[int, int]) -> None:
+    coarse = torch.rand(1, 36, 7, 4, generator=torch.Generator().manual_seed(stored[0])) * 0.7
+    fields = torch.nn.functional.interpolate(coarse, stored, mode="bilinear")[0]
+    image, grid = (128, 64), (16, 8)
+    seen = apply(View(torch.zeros(3, *image, dtype=torch.uint8), None, fields), Draw(), Augment(*image))
+    assert seen.fields is not None
+    assert seen.hidden is not None
+    labels = grid_labels(Cues(fields=seen.fields[None], hidden=seen.hidden[None]), "eight", grid, image)
+    assert torch.equal(labels[0], published_labels(fields, image, grid))
+    assert len({*labels.flatten().tolist()}) > 4
 
 
 def test_fields_of_a_tiny_image_have_one_cell() -> None:
-    seen = apply(
-        View(torch.zeros(3, 4, 4, dtype=torch.uint8), None, torch.ones(36, 5, 3)), Draw(), Augment(4, 4)
-    ).fields
+    image = torch.zeros(3, 3, 3, dtype=torch.uint8)
+    seen = apply(View(image, None, torch.ones(36, 5, 3)), Draw(), Augment(3, 3)).fields
     assert seen is not None
     assert seen.tolist() == [[[1.0]]] * 36
 

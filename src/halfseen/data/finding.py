@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 import torch
 from torch import Tensor
 
-from halfseen.data.cues import find_fields, load_fields, load_keypoints, load_part_labels
+from halfseen.data.cues import KeypointFile, find_fields, load_fields, load_keypoints, load_part_labels
 from halfseen.data.files import shown
+from halfseen.data.fitting import check_fit
 from halfseen.data.loading import CueSources
 from halfseen.data.sets import doubt, find_set, read_set
 from halfseen.data.variants import occluded, partial
@@ -24,7 +25,6 @@ VARIANTS = {"partial": partial, "occluded": occluded}
 CUES: Final[tuple[Cue, ...]] = ("parts", "fields", "keypoints")  # what knows most comes first
 KINDS: dict[Cue, str] = {"parts": "part labels", "fields": "confidence fields", "keypoints": "keypoints"}
 KEYPOINTS, PARTS = "keypoints.npz", "parts"  # a file and a folder in the set's root
-KEPT = 2**30  # bytes of part labels that stay in memory
 
 
 def read_named(name: str, root: Path | None = None, say: Callable[[str], None] = lambda _: None) -> Splits:
@@ -56,7 +56,7 @@ def find_cues(
 ) -> CueSources:
     """Of the `wanted` cues the one that knows most of all `samples`; part labels come in the numbers of `grouping`.
 
-    A few pictures may lack keypoints (nobody was found): these say nothing.
+    All of it is looked at here: what is wrong is told before anything is trained.
     """
     if not wanted or not samples:
         return CueSources()
@@ -66,32 +66,27 @@ def find_cues(
     kinds = [KINDS[cue] for cue in CUES if cue in wanted]
     raise InputError(
         f"{splits.name} has no {' and no '.join(kinds)} for its pictures in {shown(splits.root)}, and this method "
-        f"needs {'one of these' if len(kinds) > 1 else 'them'}; put {KEYPOINTS} there (`names`, `keypoints` [N,17,3], "
-        f"`source`), or take a set that has all cues, as `halfseen world render` makes them"
+        f"needs {'one of these' if len(kinds) > 1 else 'them'}; make {KEYPOINTS} with `halfseen cues make "
+        f"{splits.name}`, or take a set that has all cues, as `halfseen world render` makes them"
     )
 
 
-@dataclass
+@dataclass(frozen=True)
 class PartLabels:
-    """Reads the part labels [h,w] of samples from PNG files in `folder`, once each, as numbers of `grouping`."""
+    """Reads the part labels [h,w] of samples from PNG files in `folder`, as numbers of `grouping`."""
 
     folder: Path
     grouping: str
-    kept: dict[str, Tensor] = field(default_factory=dict)
-    size: int = 0
 
     def path(self, name: str) -> Path:
         return self.folder / PurePosixPath(name).with_suffix(".png")
 
+    def load(self, sample: Sample) -> Tensor:
+        """In the file's own numbers, those of the world's parts."""
+        return load_part_labels(self.path(sample.name), parts=9)  # eight and what is carried
+
     def __call__(self, sample: Sample) -> Tensor:
-        labels = self.kept.get(sample.name)
-        if labels is None:
-            raw = load_part_labels(self.path(sample.name), parts=9)  # eight and what is carried
-            labels = regrouped(raw[None], self.grouping)[0].to(torch.uint8)
-            if self.size < KEPT:
-                self.kept[sample.name] = labels
-                self.size += labels.nbytes
-        return labels
+        return regrouped(self.load(sample)[None], self.grouping)[0].to(torch.uint8)
 
 
 @dataclass(frozen=True)
@@ -110,19 +105,41 @@ class Fields:
 def _find_parts(root: Path, samples: Sequence[Sample], grouping: str) -> CueSources | None:
     labels = PartLabels(root / PARTS, grouping)
     missing = [sample.name for sample in samples if not labels.path(sample.name).is_file()]
-    return CueSources(parts=labels) if _complete("parts", missing, samples, root) else None
+    if not _complete("parts", missing, samples, root):
+        return None
+    for sample in samples:
+        labels.load(sample)
+    return CueSources(parts=labels)
 
 
 def _find_fields(root: Path, samples: Sequence[Sample], _: str) -> CueSources | None:
+    fields = Fields(root)
     missing = [sample.name for sample in samples if find_fields(root, sample.name) is None]
-    return CueSources(fields=Fields(root)) if _complete("fields", missing, samples, root) else None
+    if not _complete("fields", missing, samples, root):
+        return None
+    for sample in samples:
+        fields(sample)
+    return CueSources(fields=fields)
 
 
 def _find_keypoints(root: Path, samples: Sequence[Sample], _: str) -> CueSources | None:
-    if not (root / KEYPOINTS).is_file():
-        return None
-    keypoints, missing = load_keypoints(root / KEYPOINTS).lookup([sample.name for sample in samples])
-    return CueSources(keypoints=keypoints) if missing < len(samples) else None
+    path = root / KEYPOINTS
+    return CueSources(keypoints=fitting_keypoints(load_keypoints(path), samples, path)) if path.is_file() else None
+
+
+def fitting_keypoints(file: KeypointFile, samples: Sequence[Sample], path: Path) -> Tensor:
+    """The keypoints [N,17,3] of `samples` from what was loaded from `path`, if it tells of all of them, and fits."""
+    keypoints, missing = file.lookup([sample.name for sample in samples])
+    if missing:
+        known = {*file.names}
+        first = next(sample.name for sample in samples if sample.name not in known)
+        told = f", but of others ({file.names[0]})" if file.names and missing == len(samples) else ""
+        raise InputError(
+            f"{shown(path)}: tells nothing of {missing:,} of the {len(samples):,} pictures asked for, among them "
+            f"{first}{told}; `halfseen cues make` gives each picture a row, of zeros where nobody was found"
+        )
+    check_fit(keypoints, samples, path)
+    return keypoints
 
 
 def _complete(cue: Cue, missing: Sequence[str], samples: Sequence[Sample], root: Path) -> bool:

@@ -1,0 +1,147 @@
+"""Results of any other tool, as JSON: COCO's keypoint results or annotations, ultralytics, OpenPifPaf.
+
+    [{"image_id": NAME, "keypoints": [x, y, score, ...51]}, ...]      COCO results; `file_name` is taken before image_id
+    {"images": [{"id", "file_name"}], "annotations": [...]}           COCO annotations: 0 unlabelled, 1 hidden, 2 seen
+    {NAME: [person, ...], ...}                                        people by picture
+    [person, ...] in a file named like its picture, of a folder       OpenPifPaf (NAME.predictions.json), ultralytics
+
+A person's `keypoints` are 51 numbers, 17 triples, or ultralytics' {"x", "y", "visible"}.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import torch
+
+from halfseen.estimators.people import People
+from halfseen.ops.groupings import JOINTS
+from halfseen.types import InputError
+
+ENDING = re.compile(r"(\.predictions)?\.json$")
+UNSEEN, HIDDEN, SEEN = 0, 1, 2  # COCO's flags of annotated joints
+Named = tuple[str, People]
+
+
+def load_people(path: Path, names: Sequence[str]) -> dict[str, People]:
+    """Of the pictures `names` those that the file at `path`, or the files in that folder, tell of: their people.
+
+    A tool may call a picture by its path, by the end of it, or by its name without folder and ending, as long as that
+    means one picture.
+    """
+    files = sorted(path.rglob("*.json")) if path.is_dir() else [path]
+    if not files:
+        raise InputError(f"{path}: holds no .json file; give the file that the tool wrote, or the folder of its files")
+    meant = _Meanings(names)
+    people: dict[str, list[People]] = defaultdict(list)
+    first = ""
+    for file in files:
+        alone = ENDING.sub("", file.relative_to(path).as_posix() if path.is_dir() else file.name)
+        for called, person in _people_in(_load_json(file), alone, str(file)):
+            first = first or called
+            if name := meant.find(called, str(file)):
+                people[name].append(person)
+    if first and not people:
+        raise InputError(
+            f"{path}: tells of other pictures ({first!r}), none of them in the set (which has {names[0]!r})"
+        )
+    return {name: torch.stack(some) for name, some in people.items()}
+
+
+class _Meanings:
+    """Which of the pictures `names` may be meant by a word."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names: dict[str, list[str]] = defaultdict(list)
+        for name in names:
+            for word in dict.fromkeys(_words_for(name)):
+                self.names[word].append(name)
+
+    def find(self, called: str, where: str) -> str | None:
+        """The picture that is `called` so, by a whole path or any end of it; None: a picture of another set."""
+        parts = called.replace("\\", "/").split("/")
+        for start in range(len(parts)):
+            found = self.names.get("/".join(parts[start:]), [])
+            if len(found) > 1:
+                raise InputError(
+                    f"{where}: {called!r} may be {found[0]!r} or {found[1]!r}; name pictures by their paths in the set"
+                )
+            if found:
+                return found[0]
+        return None
+
+
+def _words_for(name: str) -> Iterator[str]:
+    parts = PurePosixPath(name).parts
+    for start in range(len(parts)):
+        path = PurePosixPath(*parts[start:])
+        yield str(path)
+        yield str(path.with_suffix(""))
+    if (stem := PurePosixPath(name).stem).isdecimal():
+        yield str(int(stem))  # as a number it has lost its zeros
+
+
+def _load_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check --results") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: no JSON ({error}); let the tool write it again") from None
+
+
+def _people_in(content: Any, alone: str, where: str) -> Iterator[Named]:
+    """What pictures are called, and a person in them [17,3], one after the other."""
+    if isinstance(content, dict) and "annotations" in content:
+        yield from _annotated(content, where)
+    elif isinstance(content, dict) and all(isinstance(value, list) for value in content.values()):
+        for called, entries in content.items():
+            for number, entry in enumerate(entries):
+                yield called, _person(entry, f"{where}: person {number} of {called!r}")
+    elif isinstance(content, list):
+        for number, entry in enumerate(content):
+            called = (
+                next((entry[key] for key in ("file_name", "image_id") if key in entry), alone)
+                if isinstance(entry, dict)
+                else alone
+            )
+            yield str(called), _person(entry, f"{where}: entry {number} (picture {called!r})")
+    else:
+        raise InputError(f"{where}: neither COCO's results or annotations nor people by picture; see docs/data.md")
+
+
+def _annotated(content: Mapping[str, Any], where: str) -> Iterator[Named]:
+    try:
+        called = {image["id"]: image["file_name"] for image in content["images"]}
+        entries = [(called[entry["image_id"]], entry) for entry in content["annotations"] if "keypoints" in entry]
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"{where}: COCO annotations without {error}; each needs image_id, and its image in `images`"
+        ) from None
+    for number, (name, entry) in enumerate(entries):
+        person = _person(entry, f"{where}: annotation {number} (picture {name!r})", highest=SEEN)
+        person[:, 2] /= SEEN
+        yield name, person
+
+
+def _person(entry: Any, what: str, highest: int = 1) -> People:
+    """The person [17,3] of an `entry`; its scores lie in 0..`highest`."""
+    points = entry.get("keypoints") if isinstance(entry, dict) else None
+    try:
+        if isinstance(points, dict):
+            points = list(zip(points["x"], points["y"], points["visible"], strict=True))
+        person = torch.tensor(points, dtype=torch.float32).reshape(len(JOINTS), 3)
+    except (TypeError, ValueError, KeyError, RuntimeError, OverflowError):
+        raise InputError(f"{what} has no `keypoints` of COCO's 17 joints as x, y, score; leave it out") from None
+    scores = person[:, 2]
+    if not person.isfinite().all() or not ((scores >= 0) & (scores <= highest)).all():
+        worst = int((~(person.isfinite().all(1) & (scores >= 0) & (scores <= highest))).nonzero()[0, 0])
+        raise InputError(
+            f"{what}: {JOINTS[worst]} is {person[worst].tolist()}; they must be finite, scores from 0 to {highest}"
+        )
+    return person
