@@ -28,6 +28,9 @@ PARTS: tuple[Colour, ...] = (
 HEAT: tuple[Colour, ...] = ((60, 20, 120), (140, 30, 130), (222, 60, 84), (252, 142, 40), (255, 240, 150))
 
 
+GONE, RIM = 128.0, 88.0  # greys of what is erased
+
+
 def heat(values: Tensor) -> Tensor:
     """`values` [...], 0..1, as colours of `HEAT`: float [3,...] in 0..255."""
     ramp = torch.tensor(HEAT, dtype=torch.float32, device=values.device)
@@ -51,6 +54,16 @@ def overlay(image: Tensor, attention: Tensor) -> Tensor:
     return torch.lerp(0.75 * grey + 30, heat(values), 0.95 * values).round().to(torch.uint8)
 
 
+def erased(image: Tensor, cells: Tensor) -> Tensor:
+    """`image` uint8 [3,H,W], grey where `cells` [h,w] are 1, each with a rim, so that they can be counted."""
+    size = (image.shape[1], image.shape[2])
+    gone = F.interpolate(cells[None, None].float(), size, mode="nearest-exact")[0, 0] > 0.5
+    rows, columns = (_rims(cells.shape[axis], size[axis]) for axis in (0, 1))
+    rim = rows[:, None] | columns
+    painted = torch.where(gone, torch.where(rim, RIM, GONE), image.float())
+    return painted.round().to(torch.uint8)
+
+
 def labelled(image: Tensor, labels: Tensor, colours: Sequence[Colour] = PARTS, share: float = 0.65) -> Tensor:
     """Which part is where: `labels` [h,w], 0 = background, coloured over `image` uint8 [3,H,W]."""
     size = (image.shape[1], image.shape[2])
@@ -59,3 +72,9 @@ def labelled(image: Tensor, labels: Tensor, colours: Sequence[Colour] = PARTS, s
     grey = image.float().mean(0, keepdim=True)
     painted = torch.lerp(grey.expand_as(table), table, share)
     return torch.where(fine > 0, painted, 0.6 * grey).round().to(torch.uint8)
+
+
+def _rims(cells: int, pixels: int) -> Tensor:
+    """Which of so many `pixels` in a line, bool [pixels], are the first of one of so many `cells`."""
+    cell = (torch.arange(pixels) + 0.5).mul(cells / pixels).long()
+    return torch.cat([torch.ones(1, dtype=torch.bool), cell[1:] != cell[:-1]])

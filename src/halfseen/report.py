@@ -11,13 +11,17 @@ import torch
 
 from halfseen import __version__
 from halfseen.data.files import whole
-from halfseen.reporting import parts, strips, tables
+from halfseen.ops.metrics import PROTOCOLS
+from halfseen.reporting import looks, strips, tables
 from halfseen.reporting.costs import cost
 from halfseen.reporting.markup import Section, contents, sections, table, tag, words
-from halfseen.reporting.results import Result, examine, hardest, open_run, sampled
+from halfseen.reporting.results import Result, examine, hardest, open_run, sampled, seen_again
+from halfseen.reporting.seeing import see, see_training
 from halfseen.training.settings import Bars, no_bar
 
-LOOKED_INTO = 6  # queries whose part maps are shown
+LOOKED_INTO = 6  # queries that are shown as networks see them
+TAUGHT = 4  # training pictures, likewise
+JUDGED_OTHERWISE = 4  # queries whose answers are shown as another protocol judges them
 
 __all__ = ["examine", "open_run", "page", "write_report"]
 
@@ -32,7 +36,7 @@ def write_report(path: Path, results: Sequence[Result], queries: int = 8, bars: 
 def page(results: Sequence[Result], queries: int = 8, bars: Bars = no_bar) -> str:
     """HTML about `results`, which are on the same queries and gallery: side by side, with `queries` strips of each
     kind."""
-    shown, count = [], 5 + 2 * len(results)
+    shown, count = [], 8 + 3 * len(results)  # sections, at most
     with bars("writing the report") as progress:
         for part in _parts(results, queries):
             shown.append(part)
@@ -66,9 +70,9 @@ def _parts(results: Sequence[Result], queries: int) -> Iterator[Section]:
         title = f"Training of {result.run.name}" if len(results) > 1 else "Training"
         yield Section(f"training-{number}", title, lead, _plots(charts))
     yield _strips(results, queries)
+    yield from _judged_otherwise(results, queries)
     yield _failures(results, queries)
-    for number, result in enumerate(results):
-        yield _looks(result, f"parts-{number}", f"What {result.run.name if len(results) > 1 else 'it'} looks at")
+    yield from _looks(results)
     lead = (
         f"Counted and timed on one picture at a time, on {_machine(results[0])}, against "
         f"{len(results[0].gallery.facts):,} gallery pictures. A multiplication and its addition are two operations."
@@ -107,7 +111,7 @@ def _scores(results: Sequence[Result]) -> Section:
     people = len({sample.pid for sample in first.splits.query})
     lead = (
         f"{len(first.query.facts):,} queries of {people:,} people, {len(first.gallery.facts):,} gallery pictures of "
-        f"{first.splits.name}. Protocol {first.protocol.name} is the one that the rest of this page speaks of."
+        f"{first.splits.name}. Where no other is named, this page speaks of protocol {first.protocol.name}."
     )
     if len(results) > 1:
         told = tables.comparison(results) + tables.score_table(results) + _plots(tables.cmc_charts(results))
@@ -123,8 +127,27 @@ def _strips(results: Sequence[Result], queries: int) -> Section:
         "Queries from all over the set, each with its ten nearest answers. Point at an answer, or open it, to see how "
         "far each part is and whether both pictures show it."
     )
-    rows = sampled(results[0], queries)
-    return Section("answers", "Answers", lead, strips.legend(results[0]) + strips.strips(results, rows, "sample"))
+    rows, marks = sampled(results[0], queries), strips.legend(results[0].protocol)
+    return Section("answers", "Answers", lead, marks + strips.strips(results, rows, "sample"))
+
+
+def _judged_otherwise(results: Sequence[Result], queries: int) -> Iterator[Section]:
+    """What counts is a matter of the protocol: answers with the query's own camera, and hidden ones alone."""
+    first, count = results[0], min(queries, JUDGED_OTHERWISE)
+    if not first.protocol.same_camera and (rows := seen_again(first, count)):
+        lead = (
+            "The same ranking, where the query's own camera counts too. Its pictures are the easiest to find: no table "
+            "on this page counts them, but papers like to show them."
+        )
+        rule = PROTOCOLS["all"]
+        shown = strips.legend(rule) + strips.strips(results, rows, "camera", rule)
+        yield Section("camera", "Answers, the same camera included", lead, shown)
+    if "occ" in first.scores:
+        lead, rule = "Protocol occ: only answers in which the person is hidden count as right.", PROTOCOLS["occ"]
+        rows = sampled(first, count, rule)
+        yield Section(
+            "hidden", "Hidden answers", lead, strips.legend(rule) + strips.strips(results, rows, "hidden", rule)
+        )
 
 
 def _failures(results: Sequence[Result], queries: int) -> Section:
@@ -134,9 +157,22 @@ def _failures(results: Sequence[Result], queries: int) -> Section:
     return Section("failures", "Hardest queries", lead, content)
 
 
-def _looks(result: Result, key: str, title: str) -> Section:
-    maps = parts.part_rows(result, sampled(result, LOOKED_INTO))
-    return Section(key, title, parts.explained(result), maps + tables.part_table(result))
+def _looks(results: Sequence[Result]) -> Iterator[Section]:
+    """What networks look at: side by side, each alone at test time, and each in training."""
+    rows = sampled(results[0], LOOKED_INTO)
+    sights = [see(result, rows) for result in results]
+    if len(results) > 1:
+        lead = "How strongly the last layer of each backbone answers: the mean over its channels, least to most."
+        yield Section("responses", "Responses side by side", lead, looks.responses(results, sights))
+    for number, (result, sight) in enumerate(zip(results, sights, strict=True)):
+        content = looks.look_rows(result, sight) + tables.part_table(result)
+        title = f"What {result.run.name if len(results) > 1 else 'it'} looks at"
+        yield Section(f"looks-{number}", title, looks.explained(sight), content)
+    for number, (result, sight) in enumerate(zip(results, sights, strict=True)):
+        if taught := see_training(result, {exhibit.title for exhibit in sight.exhibits}, TAUGHT):
+            lead = f"Training pictures, and what only training knows of them. {looks.explained(taught)}"
+            title = f"{result.run.name} in training" if len(results) > 1 else "In training"
+            yield Section(f"taught-{number}", title, lead, looks.lesson_rows(result, taught))
 
 
 def _plots(charts: str) -> str:

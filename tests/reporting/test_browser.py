@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from halfseen.report import page
+from halfseen.reporting.results import Result
+
 PARTS = 8
 
 
@@ -78,8 +81,8 @@ def looked(folder: Path, told: str, *, dark: bool) -> dict[str, Any]:
 @pytest.mark.browser
 @pytest.mark.skipif(not CHROMIUM, reason="no chromium here: install it to look at the report in a browser")
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_a_browser_shows_it_wide_and_narrow(text: str, tmp_path: Path, dark: bool) -> None:
-    found = looked(tmp_path, text, dark=dark)
+def test_a_browser_shows_it_wide_and_narrow(result: Result, purified: Result, tmp_path: Path, dark: bool) -> None:
+    found = looked(tmp_path, page([result, purified], queries=2), dark=dark)
     assert sorted(map(int, found)) == sorted(WIDTHS)
     for seen in found.values():
         assert seen["faults"] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,22 @@ def test_curves_are_those_of_the_log(text: str) -> None:
     assert any(told.startswith("CMC. market:") for told in charts)
 
 
+def test_what_a_method_watches_has_a_course_and_what_is_always_0_has_none(place: Path) -> None:
+    lines = [
+        {"kind": "steps", "step": step, "losses": {"policy": 1.0}, "lr": 0.1, "gradient": 2.0, "images_per_second": 9.0}
+        | {"erased": 0.1 * step, "erased_greedy": 0.2, "reward": -0.5 / step, "keeps_all": 0.0}
+        for step in (1, 2)
+    ]
+    run = replace(open_run(place / "parts"), log=lines)
+    told = [a["aria-label"] for a in Reader(tables.training_charts(run)).all("svg")]
+    assert told == [
+        "Losses, with their weights. policy: 1 at 1, 1 at 2",
+        "Learning rate. learning rate: 0.1 at 1, 0.1 at 2",
+        "Erased. erased: 0.1 at 1, 0.2 at 2; erased greedy: 0.2 at 1, 0.2 at 2",
+        "Reward. reward: -0.5 at 1, -0.25 at 2",
+    ]
+
+
 def test_weights_without_a_log_have_no_training_section(place: Path) -> None:
     run = open_run(place / "parts/best.safetensors")
     assert run.name == "best"
@@ -93,14 +110,14 @@ def test_a_global_vector_has_no_part_table_and_no_part_maps(whole: Result) -> No
     assert tables.part_table(whole) == ""
     told = page([whole], queries=1)
     assert "response" in told
-    assert "learned" not in Reader(told).texts
+    assert "parts" not in Reader(told).texts
 
 
 # --- what is looked at ---
 
 
 def test_frames_are_green_where_the_embedding_calls_a_part_seen(text: str, result: Result) -> None:
-    (section,) = re.findall(r'<section id="parts-0".*?</section>', text, re.DOTALL)
+    (section,) = re.findall(r'<section id="looks-0".*?</section>', text, re.DOTALL)
     shown = results.sampled(result, 6)
     tiles = re.findall(r'<figure class="tile (right|wrong)">.*?<small>([\d.]+) (seen|unseen)</small>', section)
     seen = result.query.embedding.visibility[shown, 1:].flatten().bool().tolist()
@@ -110,22 +127,21 @@ def test_frames_are_green_where_the_embedding_calls_a_part_seen(text: str, resul
     assert all(
         (float(peak) > threshold) == (word == "seen") for _, peak, word in tiles if abs(float(peak) - threshold) > 0.01
     )
-    assert section.count(">labels<") == section.count(">learned<") == section.count(">response<") == len(shown)
+    assert section.count(">labels<") == section.count(">parts<") == section.count(">response<") == len(shown)
 
 
 def test_without_cues_there_are_no_labels(place: Path, tmp_path: Path) -> None:
     (draw_set(tmp_path / "bare") / "keypoints.npz").unlink()
     told = page([examine(open_run(place / "parts"), read_drawn(tmp_path / "bare"))], queries=1)
-    texts = Reader(told).texts
-    assert "labels" not in texts
-    assert "learned" in texts
+    assert ">labels</figcaption>" not in told
+    assert ">parts</figcaption>" in told
 
 
 def test_maps_that_come_from_cues_are_shown_too(place: Path) -> None:
     fixed = examine(open_run(place / "fixed"), read_drawn(place / "set"))
     assert len(fixed.names) == 1 + 3
     told = page([fixed], queries=1)
-    assert told.count(">learned<") == told.count(">labels<") == 3
+    assert told.count(">parts</figcaption>") == told.count(">labels</figcaption>") == 3
     assert told.count(" seen</small>") == 3 * 3
     assert "together, all taken for seen" not in told  # they are anyway
 

@@ -125,7 +125,8 @@ def _strokes(lines: Sequence[Line], plot: Plot, say: Say) -> Iterator[str]:
 
 def _stroke(number_: int) -> str:
     which = number_ % len(COLOURS)
-    dash = f' stroke-dasharray="{DASHES[which]}"' if DASHES[which] else ""
+    dashes = DASHES[(number_ + number_ // len(COLOURS)) % len(DASHES)]  # a colour that comes again has others
+    dash = f' stroke-dasharray="{dashes}"' if dashes else ""
     return f'style="stroke:var(--line-{which},{COLOURS[which]})" stroke-width="2"{dash}'
 
 

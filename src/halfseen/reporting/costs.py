@@ -36,7 +36,7 @@ def cost(result: Result) -> Cost:
     network, method = loaded.network, loaded.method
     device = next(network.parameters()).device
     images = looked_at(result.run, result.splits.query[:1]).images.to(device)
-    cues = declared(_blank(images), method.needs["test"], device)
+    cues = declared(blank(images), method.needs["test"], device)
 
     def encode() -> None:
         with testing(network), torch.inference_mode():
@@ -64,7 +64,7 @@ def seconds(work: Callable[[], None]) -> float:
     return median(taken)
 
 
-def _blank(images: torch.Tensor) -> Cues:
+def blank(images: torch.Tensor) -> Cues:
     """Cues that say nothing, for methods that need some: they cost as much."""
     count, _, height, width = images.shape
     return Cues(

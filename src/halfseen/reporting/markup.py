@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-EMPTY = {"img", "meta"}  # elements that hold nothing
+EMPTY = {"img", "link", "meta"}  # elements that hold nothing
 TALLEST = 192  # pixels of an embedded picture: sharp enough on dense screens, and a page stays small
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import torch
 from torch import Tensor
@@ -17,25 +17,28 @@ from halfseen.encode import Look, encode_split
 from halfseen.evaluate import score_each
 from halfseen.ops.distance import Distance, Single, pairs, top_k
 from halfseen.ops.metrics import QueryScores, mean_scores
-from halfseen.train import BEST, LAST
+from halfseen.train import BEST, CHECKPOINT, LAST
 from halfseen.training.log import NAME, read_log
 from halfseen.training.settings import Bars, augment_of, no_bar
 from halfseen.types import Batch, Embedding, InputError, Protocol, Sample, Scores, Splits
-from halfseen.weights import Loaded, load_weights
+from halfseen.weights import Loaded, load_weights, part_names
 
-SHOWN_JUNK = 6  # of the pictures that do not count, so many at most stand in a strip
+SHOWN_JUNK = 6  # of the pictures that do not count, so many of a kind at most stand in a strip
 
-Verdict = Literal["right", "wrong", "junk"]
+Verdict: TypeAlias = Literal["wrong", "right", "junk", "ignored"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 
 @dataclass(frozen=True)
 class Run:
-    """What `halfseen train` left behind. `name` is its folder's; `weights` the file that was `loaded`."""
+    """What `halfseen train` left behind. `name` is its folder's; `weights` the file that was `loaded`; the `checkpoint`
+    holds what else was trained, if it is there."""
 
     name: str
     weights: Path
     loaded: Loaded
     log: list[dict[str, Any]]
+    checkpoint: Path | None = None
 
     @property
     def look(self) -> Look:
@@ -47,8 +50,8 @@ class Run:
 class Result:
     """A `run` on the queries and the gallery of `splits`.
 
-    `scores` by protocol; `per_query` is of the first of them, `protocol`, which also says what is junk. `names` are
-    those of the parts of its embeddings.
+    `scores`, and those of each query, by protocol, the first of which is `protocol`. `names` are those of the parts of
+    its embeddings.
     """
 
     run: Run
@@ -56,8 +59,8 @@ class Result:
     query: Encoded
     gallery: Encoded
     scores: dict[str, Scores]
+    per_query: dict[str, QueryScores]
     protocol: Protocol
-    per_query: QueryScores
     names: tuple[str, ...]
 
     @property
@@ -66,7 +69,9 @@ class Result:
 
 
 class Answer(NamedTuple):
-    """A gallery row near a query: how far, what it is worth, and its place among those that count (None: junk)."""
+    """A gallery row near a query: how far, what it is worth, and its place among those that count (None: it does
+    not). "junk" are nobody and the same person before the same camera, "ignored" the same person hidden otherwise than
+    the protocol asks."""
 
     row: int
     distance: float
@@ -87,7 +92,8 @@ def open_run(path: Path, which: Literal["best", "last"] = "best", device: str = 
             f"{shown(path)} holds no {weights.name}, which `halfseen train` writes after {when}; let it come so far, "
             f"or give another folder"
         )
-    return Run(path.resolve().name, weights, _loaded(weights, device), read_log(path / NAME))
+    checkpoint = path / CHECKPOINT if (path / CHECKPOINT).is_file() else None
+    return Run(path.resolve().name, weights, _loaded(weights, device), read_log(path / NAME), checkpoint)
 
 
 def _loaded(path: Path, device: str) -> Loaded:
@@ -107,42 +113,52 @@ def examine(run: Run, splits: Splits, bars: Bars = no_bar) -> Result:
     query, gallery = sides
     found = score_each(query, gallery, distance=run.loaded.method.distance)
     scores = {protocol.name: mean_scores(each, protocol) for protocol, each in found.items()}
-    protocol, per_query = next(iter(found.items()))
+    per_query = {protocol.name: each for protocol, each in found.items()}
     names = part_names(run.loaded.config, query.embedding.vectors.shape[1])
-    return Result(run, splits, query, gallery, scores, protocol, per_query, names)
+    return Result(run, splits, query, gallery, scores, per_query, next(iter(found)), names)
 
 
-def part_names(config: Any, count: int) -> tuple[str, ...]:
-    """What the `count` parts of an embedding are called, where the configuration tells."""
-    tested, parts = getattr(config, "test", ()), getattr(config, "names", ())
-    told = [name for test in tested for name in (parts if test == "parts" else (test,))]
-    if isinstance(tested, tuple) and len(told) == count:
-        return tuple(name.replace("_", " ") for name in told)
-    return ("whole",) if count == 1 else tuple(f"part {number}" for number in range(1, count + 1))
-
-
-def answers(result: Result, query: int, count: int) -> list[Answer]:
-    """The nearest `count` gallery rows that count, and the junk that stands between them."""
-    facts, own = result.gallery.facts, result.query.facts[query : query + 1]
-    junk = facts.pids < 0
-    if not result.protocol.same_camera:
-        junk |= (facts.pids == own.pids) & (facts.camids == own.camids)
-    wanted = min(len(facts), count + int(junk.sum()))
+def answers(result: Result, query: int, count: int, protocol: Protocol) -> list[Answer]:
+    """The nearest `count` gallery rows that count under `protocol`, and between them those that do not."""
+    worth = verdicts(result, query, protocol)
+    out = worth >= VERDICTS.index("junk")
+    wanted = min(len(worth), count + int(out.sum()))
     ranking = top_k(result.distance, result.query.embedding[query : query + 1], result.gallery.embedding, wanted)
     found: list[Answer] = []
-    place = left_out = 0
+    shown_out, place = dict.fromkeys(VERDICTS, 0), 0
     for distance, row in zip(ranking.distances[0].tolist(), ranking.indices[0].tolist(), strict=True):
         if place == count:
             break
-        if junk[row]:
-            left_out += 1
-            if left_out <= SHOWN_JUNK:
-                found.append(Answer(row, distance, "junk", None))
+        verdict = VERDICTS[worth[row]]
+        shown_out[verdict] += 1
+        if not out[row]:
+            place += 1
+        elif shown_out[verdict] > SHOWN_JUNK:
             continue
-        place += 1
-        right = bool(facts.pids[row] == own.pids[0])
-        found.append(Answer(row, distance, "right" if right else "wrong", place))
+        found.append(Answer(row, distance, verdict, None if out[row] else place))
     return found
+
+
+def verdicts(result: Result, query: int, protocol: Protocol) -> Tensor:
+    """What each gallery row is worth to a query under `protocol`: numbers of `VERDICTS`, [G]."""
+    facts, own = result.gallery.facts, result.query.facts[query : query + 1]
+    same = facts.pids == own.pids
+    worth = same.long()
+    if protocol.keep is not None:
+        kept = torch.isin(facts.occlusion, torch.tensor(sorted(protocol.keep)))
+        worth[same & ~kept] = VERDICTS.index("ignored")
+    junk = facts.pids < 0
+    if not protocol.same_camera:
+        junk |= same & (facts.camids == own.camids)
+    worth[junk] = VERDICTS.index("junk")
+    return worth
+
+
+def scored_alone(result: Result, query: int, protocol: Protocol) -> QueryScores:
+    """The scores [1] of one query under `protocol`."""
+    rows = slice(query, query + 1)
+    alone = replace(result.query, embedding=result.query.embedding[rows], facts=result.query.facts[rows])
+    return score_each(alone, result.gallery, distance=result.distance, protocols=[protocol])[protocol]
 
 
 def part_distances(result: Result, query: int, rows: Sequence[int]) -> Tensor:
@@ -153,17 +169,31 @@ def part_distances(result: Result, query: int, rows: Sequence[int]) -> Tensor:
     return torch.stack(columns, dim=1)
 
 
-def sampled(result: Result, count: int) -> list[int]:
-    """`count` queries that have a right answer, evenly spread over all of them."""
-    rows = (result.per_query.positives > 0).nonzero()[:, 0].tolist()
+def sampled(result: Result, count: int, protocol: Protocol | None = None) -> list[int]:
+    """`count` queries that have a right answer under `protocol`, evenly spread over all of them."""
+    scores = result.per_query[(protocol or result.protocol).name]
+    return spread((scores.positives > 0).nonzero()[:, 0].tolist(), count)
+
+
+def seen_again(result: Result, count: int) -> list[int]:
+    """`count` queries of whose people the gallery has pictures by the query's own camera, evenly spread."""
+    facts = (result.query.facts, result.gallery.facts)
+    queries, gallery = (zip(each.pids.tolist(), each.camids.tolist(), strict=True) for each in facts)
+    known = {*gallery}
+    return spread([row for row, seen in enumerate(queries) if seen in known], count)
+
+
+def spread(rows: Sequence[int], count: int) -> list[int]:
+    """`count` of `rows`, or all that there are, evenly spread."""
     count = min(count, len(rows))
     return [rows[(2 * number + 1) * len(rows) // (2 * count)] for number in range(count)]
 
 
 def hardest(results: Sequence[Result], count: int) -> list[int]:
     """The `count` queries of the lowest average precision, the mean over all `results`; none that all find at once."""
-    precision = torch.stack([result.per_query.ap for result in results]).mean(0)
-    precision[results[0].per_query.positives == 0] = torch.inf
+    each = [result.per_query[result.protocol.name] for result in results]
+    precision = torch.stack([scores.ap for scores in each]).mean(0)
+    precision[each[0].positives == 0] = torch.inf
     order = precision.argsort(stable=True)[:count].tolist()
     return [row for row in order if precision[row] < 1]
 

@@ -8,22 +8,28 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from halfseen.reporting.markup import picture, tag, words
-from halfseen.reporting.results import Answer, Result, answers, looked_at, part_distances
+from halfseen.reporting.results import Answer, Result, Verdict, answers, looked_at, part_distances, scored_alone
+from halfseen.types import Protocol
 
 NEAREST = 10
-MARKS = {"right": "✓", "wrong": "✗", "junk": "–"}
+MARKS: dict[Verdict, str] = {"right": "✓", "wrong": "✗", "junk": "–", "ignored": "–"}
 
 
-def strips(results: Sequence[Result], queries: Sequence[int], key: str) -> str:
-    """For each of `queries` one row of answers for each of `results`; `key` keeps the addresses on the page apart."""
-    return "".join(_strip(results, query, f"{key}-{query}") for query in queries)
+def strips(results: Sequence[Result], queries: Sequence[int], key: str, protocol: Protocol | None = None) -> str:
+    """For each of `queries` one row of answers for each of `results`, judged by `protocol` (None: the results' own);
+    `key` keeps the addresses on the page apart."""
+    rule = protocol or results[0].protocol
+    return "".join(_strip(results, query, rule, f"{key}-{query}") for query in queries)
 
 
-def legend(result: Result) -> str:
-    """What the marks mean."""
-    told = {"right": "the same person", "wrong": "another person"}
-    if not result.protocol.same_camera:
-        told["junk"] = "the same person before the same camera: does not count"
+def legend(protocol: Protocol) -> str:
+    """What the marks mean under `protocol`."""
+    told: dict[Verdict, str] = {"right": "the same person", "wrong": "another person"}
+    out = [] if protocol.same_camera else ["before the same camera"]
+    if protocol.keep is not None:
+        out.append("not hidden (crossed out)")
+    if out:
+        told["junk"] = f"the same person {' or '.join(out)}: does not count"
     entries = (
         tag("li", tag("span", MARKS[kind], class_=f"mark {kind}", aria_hidden="true"), " ", words(what))
         for kind, what in told.items()
@@ -31,7 +37,7 @@ def legend(result: Result) -> str:
     return tag("ul", *entries, class_="legend")
 
 
-def _strip(results: Sequence[Result], query: int, key: str) -> str:
+def _strip(results: Sequence[Result], query: int, protocol: Protocol, key: str) -> str:
     first = results[0]
     sample = first.splits.query[query]
     image = looked_at(first.run, [sample]).images[0]
@@ -42,24 +48,28 @@ def _strip(results: Sequence[Result], query: int, key: str) -> str:
         class_="tile asked",
     )
     rows = [
-        tag("div", _told(result, query, named=len(results) > 1), _answers(result, query, f"{key}-{number}"))
+        tag(
+            "div",
+            _told(result, query, protocol, named=len(results) > 1),
+            _answers(result, query, protocol, f"{key}-{number}"),
+        )
         for number, result in enumerate(results)
     ]
     return tag("article", asked, tag("div", *rows, class_="rows"), class_="strip", aria_label=f"query {sample.name}")
 
 
-def _told(result: Result, query: int, *, named: bool) -> str:
+def _told(result: Result, query: int, protocol: Protocol, *, named: bool) -> str:
     """How well it went, in a line."""
-    scores = result.per_query
+    scores = scored_alone(result, query, protocol)
     run = [tag("b", words(result.run.name))] if named else []
-    precision = f"AP {100 * float(scores.ap[query]):.0f} %"
-    right = int(scores.positives[query])
-    first = f"first right answer at place {int(scores.first[query])}"
+    precision = f"AP {100 * float(scores.ap):.0f} %"
+    right = int(scores.positives)
+    first = f"first right answer at place {int(scores.first)}"
     return tag("p", " · ".join([*run, words(precision), words(first), f"{right} right answers in all"]), class_="told")
 
 
-def _answers(result: Result, query: int, key: str) -> str:
-    found = answers(result, query, NEAREST)
+def _answers(result: Result, query: int, protocol: Protocol, key: str) -> str:
+    found = answers(result, query, NEAREST, protocol)
     rows = [answer.row for answer in found]
     images = looked_at(result.run, [result.splits.gallery[row] for row in rows]).images
     parts = part_distances(result, query, rows)

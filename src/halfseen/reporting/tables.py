@@ -18,6 +18,7 @@ from halfseen.reporting.results import Result, Run
 from halfseen.types import Embedding, Scores
 
 SHOWN_RANKS = 20
+COUNTERS, USUAL = ("epoch", "step"), ("lr", "gradient", "images per second")  # numbers in the log of every method
 MEASURES = ("mAP", "mINP", *(f"R{rank}" for rank in RANKS))
 
 
@@ -69,19 +70,25 @@ def cmc_charts(results: Sequence[Result]) -> str:
 
 
 def training_charts(run: Run) -> str:
-    """Losses, scores on the way, and the learning rate; nothing without a log."""
+    """Losses, scores on the way, the learning rate, and what the method watches; nothing without a log."""
     steps = [line for line in run.log if line.get("kind") == "steps"]
-    names = dict.fromkeys(name for line in steps for name in line["losses"])
-    losses = [
-        Line(name, thinned([(line["step"], line["losses"][name]) for line in steps if name in line["losses"]]))
-        for name in names
-    ]
-    rates = [Line("learning rate", thinned([(line["step"], line["lr"]) for line in steps]))]
+    losses, others = _courses([{"step": line["step"], **line["losses"]} for line in steps]), _courses(steps)
     drawn = [
         _chart(losses, "Losses, with their weights", "step", "loss", number),
         _chart(_scored(run.log), "Scores during training", "step", "mAP", percent),
-        _chart(rates, "Learning rate", "step", "learning rate", number),
+        _chart(
+            [Line("learning rate", line.points) for line in others if line.name == "lr"],
+            "Learning rate",
+            "step",
+            "learning rate",
+            number,
+        ),
     ]
+    watched = [line for line in others if line.name not in USUAL and any(value for _, value in line.points)]
+    for first in dict.fromkeys(line.name.partition(" ")[0] for line in watched):
+        alike = [line for line in watched if line.name.partition(" ")[0] == first]
+        title = first if len(alike) > 1 else alike[0].name
+        drawn.append(_chart(alike, title.capitalize(), "step", title, number))
     return "".join(drawn)
 
 
@@ -102,7 +109,7 @@ def part_table(result: Result) -> str:
         scores = evaluate(*sides, distance=distance, protocols=[result.protocol])[result.protocol.name]
         shares = (f"{100 * float((side.embedding.visibility > 0).float().mean()):.0f}" for side in sides)
         rows.append([name, *_cells(scores), *shares])
-    blind = [replace(side, embedding=_all_seen(side.embedding)) for side in (result.query, result.gallery)]
+    blind = [replace(side, embedding=side.embedding.all_seen()) for side in (result.query, result.gallery)]
     if not torch.equal(blind[1].embedding.visibility, result.gallery.embedding.visibility):
         scores = evaluate(*blind, distance=distance, protocols=[result.protocol])[result.protocol.name]
         rows.append(["together, all taken for seen", *_cells(scores), "100", "100"])
@@ -163,6 +170,16 @@ def _cmc(name: str, scores: Scores) -> Line:
     return Line(name, list(enumerate(scores.cmc[:SHOWN_RANKS], 1)))
 
 
+def _courses(lines: Sequence[Mapping[str, Any]]) -> list[Line]:
+    """How each number in `lines` changes with their `step`."""
+    numbers = ((name, value) for line in lines for name, value in line.items() if name not in COUNTERS)
+    names = dict.fromkeys(name for name, value in numbers if isinstance(value, int | float))
+    return [
+        Line(name.replace("_", " "), thinned([(line["step"], line[name]) for line in lines if name in line]))
+        for name in names
+    ]
+
+
 def _scored(log: Sequence[Mapping[str, Any]]) -> list[Line]:
     lines = [line for line in log if line.get("kind") == "scores"]
     names = dict.fromkeys(name for line in lines for name in line["scores"])
@@ -180,7 +197,3 @@ def _chart(lines: Sequence[Line], title: str, x: str, y: str, say: Say) -> str:
 
 def _chosen(embedding: Embedding, places: list[int]) -> Embedding:
     return Embedding(embedding.vectors[:, places], embedding.visibility[:, places])
-
-
-def _all_seen(embedding: Embedding) -> Embedding:
-    return Embedding(embedding.vectors, torch.ones_like(embedding.visibility))
