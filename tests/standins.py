@@ -111,7 +111,21 @@ TINY = Method(
     distance=Single("cosine"),
     needs={"train": frozenset(), "test": frozenset()},
 )
+
+
+def losses_of_both(out: Output, batch: Batch, config: Config) -> dict[str, Tensor]:
+    """The losses of pictures, and those of their twins, which stand behind them."""
+    half = len(batch.pids)
+    terms: dict[str, Tensor] = {}
+    assert batch.partner is not None
+    for name, rows, seen in (("whole", slice(half), batch), ("hidden", slice(half, None), batch.partner)):
+        part = Output(out.vectors[rows], {"all": out.logits["all"][rows]})
+        terms |= {f"{name}_{term}": value for term, value in losses(part, seen, config).items()}
+    return terms
+
+
 CUED = replace(TINY, name="cued", needs={"train": frozenset({"parts", "keypoints"}), "test": frozenset()})
+PAIRED = replace(TINY, name="paired", losses=losses_of_both, recipe=replace(RECIPE, twins=True))
 
 
 def draw_set(root: Path, *, people: int = 4, images: int = 3, size: tuple[int, int] = (40, 20)) -> Path:

@@ -16,7 +16,7 @@ import torch
 
 from halfseen import __version__, cli
 from halfseen.data.embeddings import Encoded, save_encoded
-from halfseen.evaluate import DISTANCES, evaluate, reranked
+from halfseen.evaluate import DISTANCES, evaluate, recall_of, reranked
 from halfseen.ops.distance import CoarseToFine
 from halfseen.ops.metrics import PROTOCOLS
 from halfseen.score_verbs import Evaluate
@@ -59,6 +59,10 @@ def as_json(scores: dict[str, Scores]) -> dict[str, Any]:
         counts = {"queries": s.queries, "skipped": s.skipped, "positives": s.positives}
         plain[name] = {"mAP": s.mAP, "mINP": s.mINP, "rank": rank, **counts}
     return plain
+
+
+def without_recall(plain: dict[str, Any]) -> dict[str, Any]:
+    return {name: {key: value for key, value in scores.items() if key != "recall"} for name, scores in plain.items()}
 
 
 # --- evaluate ---
@@ -104,7 +108,9 @@ def test_evaluate_takes_every_distance_and_precision(name: str, precision: Any, 
     files = ("--query", tmp_path / "q.safetensors", "--gallery", tmp_path / "g.safetensors")
     code, out, _ = run("evaluate", *files, "--distance", name, "--precision", precision, "--json")
     want = evaluate(*sides, distance=replace(DISTANCES[name], precision=precision))
-    assert (code, json.loads(out)["scores"]) == (0, as_json(want))
+    got = json.loads(out)["scores"]
+    assert {"recall" in scores for scores in got.values()} == {name == "coarse-to-fine"}
+    assert (code, without_recall(got)) == (0, as_json(want))
 
 
 def test_evaluate_takes_the_numbers_of_coarse_to_fine_and_reranking(
@@ -113,13 +119,30 @@ def test_evaluate_takes_the_numbers_of_coarse_to_fine_and_reranking(
     def scores(*options: object) -> Any:
         return json.loads(scored("--json", *options)[1])["scores"]
 
-    assert scores("--distance", "coarse-to-fine", "--nearest", 7, "--coarse", 2) == as_json(
-        evaluate(*sides, distance=CoarseToFine(7, 2))
-    )
+    got = scores("--distance", "coarse-to-fine", "--nearest", 7, "--coarse", 2)
+    assert without_recall(got) == as_json(evaluate(*sides, distance=CoarseToFine(7, 2)))
     assert scores("--rerank") == as_json(evaluate(*sides, distance=reranked(DISTANCES["parts"])))
     got = scores("--rerank", "--k1", 4, "--k2", 2, "--weight", 0.7, "--distance", "parts-sqrt")
     again = reranked(DISTANCES["parts-sqrt"], k1=4, k2=2, weight=0.7)
     assert got == as_json(evaluate(*sides, distance=again))
+
+
+def test_evaluate_tells_how_often_what_is_ordered_again_holds_the_right_answers(
+    scored: Run, sides: tuple[Encoded, Encoded]
+) -> None:
+    options = ("--distance", "coarse-to-fine", "--nearest", 20, "--protocol", "npo", "--protocol", "all")
+    want = recall_of(*sides, CoarseToFine(20), [PROTOCOLS["npo"], PROTOCOLS["all"]])
+    got = json.loads(scored("--json", *options)[1])["scores"]
+    assert {name: scores["recall"] for name, scores in got.items()} == {n: each._asdict() for n, each in want.items()}
+    code, out, err = scored(*options)
+    assert (code, err) == (0, "")
+    title, header, *rows = out.splitlines()[4:]  # below the scores
+    assert title == "queries with right answers among the 20 that are ordered again"
+    assert header.split() == ["protocol", "all", "any"]
+    told = [[name, f"{100 * each.all:.1f}", f"{100 * each.any:.1f}"] for name, each in want.items()]
+    assert [row.split() for row in rows] == told
+    assert 0 < want["all"].any <= 1
+    assert want["npo"].all > want["all"].all  # fewer to find
 
 
 @pytest.mark.parametrize(("parts", "usual"), [(1, "cosine"), (4, "parts")])
@@ -156,6 +179,13 @@ def test_evaluate_takes_protocols_in_the_order_of_asking(scored: Run, sides: tup
     assert scores == as_json(evaluate(*sides, protocols=[PROTOCOLS["ntp"], PROTOCOLS["all"]]))
 
 
+def test_all_seen_forgets_what_is_not(scored: Run, sides: tuple[Encoded, Encoded]) -> None:
+    assert not any(bool((side.embedding.visibility == 1).all()) for side in sides)
+    blind = [replace(side, embedding=Embedding.of(side.embedding.vectors)) for side in sides]
+    want = as_json(evaluate(blind[0], blind[1], distance=DISTANCES["parts"]))
+    assert json.loads(scored("--json", "--all-seen")[1])["scores"] == want != as_json(evaluate(*sides))
+
+
 def test_evaluate_says_when_no_cameras_are_named(sides: tuple[Encoded, Encoded], tmp_path: Path, run: Run) -> None:
     files: list[object] = []
     for option, side in zip(("--query", "--gallery"), sides, strict=True):
@@ -189,7 +219,7 @@ def test_help_names_and_describes_every_option(name: str, run: Run) -> None:
     flat = " ".join(re.sub("[│╭╮╰╯─]", " ", out).split())
     assert " ".join(VERBS[name].__doc__.split()) in flat
     for field in dataclasses.fields(VERBS[name]):
-        assert "Positional" in str(field.type) or f"--{field.name}" in flat
+        assert "Positional" in str(field.type) or f"--{field.name.replace('_', '-')}" in flat
         text = re.search(rf'^    {field.name}: .*\n    """(?s:(.+?))"""', inspect.getsource(VERBS[name]), re.MULTILINE)
         assert text is not None, f"{field.name} is not described"
         assert " ".join(text[1].split()) in flat

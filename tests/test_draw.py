@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from halfseen.draw import HEAT, PARTS, heat, labelled, overlay, stretched
+from halfseen.draw import GONE, HEAT, PARTS, RIM, erased, heat, labelled, overlay, stretched
 from halfseen.drawing.charts import COLOURS, Line, curve, number, percent, thinned, ticks
 
 H, W = 16, 8
@@ -90,6 +90,29 @@ def test_labels_have_the_colour_of_their_part_and_the_background_has_none() -> N
         block = painted[:, row * 8 : row * 8 + 8, column * 4 : column * 4 + 4]
         wanted = (60, 60, 60) if label == 0 else PARTS[label - 1]
         assert colours_in(block) == {wanted}
+
+
+def test_erased_cells_are_grey_with_a_rim_and_the_rest_is_the_picture() -> None:
+    cells = torch.zeros(4, 2)
+    cells[1, 0] = cells[2, 0] = 1
+    picture = image(5)
+    left = erased(picture, cells)
+    for row in range(H):
+        for column in range(W):
+            pixel = left[:, row, column].tolist()
+            if not (4 <= row < 12 and column < 4):
+                assert pixel == picture[:, row, column].tolist()
+            else:
+                assert pixel == [RIM if row in (4, 8) or column == 0 else GONE] * 3
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, H // 2), st.integers(1, W // 2))
+def test_all_erased_shows_nothing_whatever_the_grid(rows: int, columns: int) -> None:
+    left = erased(image(), torch.ones(rows, columns))
+    assert colours_in(left) <= {(int(GONE),) * 3, (int(RIM),) * 3}
+    assert torch.equal(erased(image(), torch.zeros(rows, columns)), image())
+    assert int((left[0] == RIM).all(1).sum()) == rows  # one line of rim above each row of cells
 
 
 def test_every_part_has_a_colour_of_its_own() -> None:
@@ -210,6 +233,13 @@ def test_too_few_and_broken_points_are_no_trouble(points: list[tuple[float, floa
     assert "nan" not in text
     assert "inf" not in text
     ElementTree.fromstring(text)
+
+
+def test_lines_beyond_the_last_colour_have_other_dashes() -> None:
+    chart = drawn(*(Line(str(i), [(0, i), (1, i)]) for i in range(2 * len(COLOURS))))
+    strokes = [p for p in chart.iter(f"{SVG}path") if "L" in p.get("d", "")]
+    looks = [(p.get("style"), p.get("stroke-dasharray")) for p in strokes]
+    assert len({*looks}) == len(looks) == 2 * len(COLOURS)
 
 
 def test_names_cannot_break_the_drawing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from halfseen.data.loading import CueSources
 from halfseen.data.transforms import resized
 from halfseen.encode import Look, cache_folder, content_key, cues_for, encode, encode_once, encode_split
 from halfseen.recipe import Method
+from halfseen.streams import Behind
 from halfseen.types import InputError, KeepTop, Occluder, Paste, Splits
 from halfseen.weights import Card, Loaded, make_network, plain, save_weights
 from standins import CUED, RECIPE, TINY, Config, Tiny, draw_set, read_drawn
@@ -66,6 +68,40 @@ def test_bfloat16_is_near(network: Tiny, splits: Splits) -> None:
     torch.testing.assert_close(exact, rounded, rtol=0.02, atol=0.02)
 
 
+def test_looking_late_makes_no_difference(network: Tiny, splits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
+    look, done = replace(LOOK, batch=5), [0]
+    want = encode(network, TINY, splits.train, look)
+
+    class Late(Behind[Any, Any]):
+        def __init__(self, *how: Any) -> None:
+            super().__init__(*how)
+            self.lag = 1
+
+    monkeypatch.setattr("halfseen.encode.Behind", Late)
+    found = encode(network, TINY, splits.train, look, progress=lambda now, _: done.append(now))
+    assert torch.equal(found.vectors, want.vectors)
+    assert done == [0, 5, 10, 12]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_picture_that_is_gone_and_who_has_had_enough(network: Tiny, splits: Splits, workers: int) -> None:
+    def stop(done: int, _: int) -> None:
+        seen.append(done)
+        if done >= 4:
+            raise KeyboardInterrupt
+
+    seen: list[int] = []
+    look, threads = replace(LOOK, batch=2, workers=workers), threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        encode(network, TINY, splits.train, look, progress=stop)
+    splits.train[7].path.unlink()
+    with pytest.raises(InputError, match=f"{splits.train[7].name} does not exist"):
+        encode(network, TINY, splits.train, look, progress=lambda done, _: seen.append(done))
+    assert seen == [2, 4, 2, 4, 6]
+    assert workers or threading.active_count() == threads
+    assert network.training
+
+
 def test_nothing_to_encode(network: Tiny, splits: Splits) -> None:
     for samples, look in (((), LOOK), (splits.train, replace(LOOK, batch=0))):
         with pytest.raises(InputError, match="are nothing to encode"):
@@ -85,7 +121,19 @@ def test_C13_only_declared_cues_are_handed_over(network: Tiny, splits: Splits) -
     assert none is not None
     assert set(vars(none).values()) == {None}
     assert some is not None
-    assert {name for name, cue in vars(some).items() if cue is not None} == {"keypoints"}
+    assert {name for name, cue in vars(some).items() if cue is not None} == {"keypoints", "hidden"}
+
+
+def test_a_method_that_needs_cues_at_test_time_is_told_what_an_edit_hides(network: Tiny, splits: Splits) -> None:
+    edit = Paste(Occluder.TALL_LEFT, splits.gallery[0].path, 3)
+    pasted = [splits.query[0], *(replace(sample, edits=(edit,)) for sample in splits.query[1:])]
+    encode(network, needing("keypoints"), pasted, LOOK, cues=CueSources(torch.rand(3, 17, 3)))
+    (handed,) = network.handed
+    assert handed is not None
+    assert handed.hidden is not None
+    shares = handed.hidden.float().mean((1, 2)).tolist()
+    assert shares[0] == 0
+    assert all(0.1 < share < 0.6 for share in shares[1:])
 
 
 def test_cues_are_looked_for_as_the_stage_demands(splits: Splits) -> None:

@@ -71,11 +71,12 @@ def test_C5_galleries_of_thousands_are_counted_right(comparisons: int, monkeypat
         assert got.inp[row].item() == pytest.approx(oracles.inverse_negative_penalty(ranks), rel=1e-6)
 
 
-def test_P6_fine_distances_made_in_pieces_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("pairs", [1, 4, 9, 18, 20])  # of nine that each query has: one, some, all, two queries'
+def test_P6_fine_distances_made_in_pieces_are_the_same(pairs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     query, gallery = half_seen(11, 7, 4, 6), half_seen(13, 30, 4, 6)
     distance = CoarseToFine(9, 2)
     want = distances(distance, query, gallery)
-    monkeypatch.setattr("halfseen.ops.distance.BLOCK_BYTES", 4 * 9 * 2 * 6 * 2)  # fine parts of two queries
+    monkeypatch.setattr("halfseen.ops.distance.PIECE_BYTES", 4 * pairs * 2 * 6)
     torch.testing.assert_close(distances(distance, query, gallery), want, rtol=0, atol=1e-6)
 
 

@@ -23,7 +23,7 @@ from halfseen.train import BEST, CHECKPOINT, LAST, train
 from halfseen.training.log import read_log
 from halfseen.training.settings import Settings
 from halfseen.types import Batch, InputError, Splits
-from standins import LONG, RECIPE, TINY, Config, Output, Tiny, draw_set, read_drawn, same
+from standins import LONG, PAIRED, RECIPE, TINY, Config, Output, Tiny, draw_set, read_drawn, same
 
 SmallDisk = Callable[[int], AbstractContextManager[None]]
 
@@ -64,17 +64,17 @@ def assert_alike(a: Path, b: Path) -> None:
     )
 
 
-def interrupted(splits: Splits, out: Path, step: int, how: type[BaseException] = RuntimeError) -> None:
+def interrupted(splits: Splits, out: Path, step: int, *, method: Method = TINY, recipe: Recipe = LONG) -> None:
     """A training that falls in its step `step`, counted from 0."""
     steps = iter(range(1000))
 
     def fall(network_out: Output, batch: Batch, config: Config) -> dict[str, Tensor]:
         if next(steps) == step:
-            raise how
-        return TINY.losses(network_out, batch, config)
+            raise RuntimeError
+        return method.losses(network_out, batch, config)
 
-    with pytest.raises(how):
-        go(splits, out, replace(TINY, losses=fall))
+    with pytest.raises(RuntimeError):
+        go(splits, out, replace(method, losses=fall), recipe)
 
 
 @pytest.mark.parametrize("step", [0, 1, 3, 4, 22, 23])
@@ -82,6 +82,14 @@ def test_after_a_crash(step: int, splits: Splits, unbroken: Path, tmp_path: Path
     out = tmp_path / "out"
     interrupted(splits, out, step)
     assert_alike(go(splits, out), unbroken)
+
+
+def test_with_twins(splits: Splits, tmp_path: Path) -> None:
+    recipe = replace(LONG, twins=True)
+    unbroken = go(splits, tmp_path / "unbroken", PAIRED, recipe)
+    for step in (5, 4):
+        interrupted(splits, tmp_path / "out", step, method=PAIRED, recipe=recipe)
+    assert_alike(go(splits, tmp_path / "out", PAIRED, recipe), unbroken)
 
 
 def test_after_several(splits: Splits, unbroken: Path, tmp_path: Path) -> None:

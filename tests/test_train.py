@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -145,20 +146,20 @@ def test_one_step_of_sgd_by_hand(splits: Splits, tmp_path: Path) -> None:
     recipe = replace(RECIPE, optimiser="sgd", lr=0.5, warmup=0, weight_decay=0.1, bias_lr=3.0)
     training, batch = begun(splits, tmp_path, recipe)
     before = {name: value.clone() for name, value in training.network.named_parameters()}
-    values = training._step(batch)
+    said = training._step(batch).read()
     for name, now in training.network.named_parameters():
         assert now.grad is not None
         rate = 1.5 if name.endswith("bias") else 0.5
         torch.testing.assert_close(now, before[name] - rate * (now.grad + 0.1 * before[name]))
     length = torch.stack([p.grad.norm() for p in training.network.parameters() if p.grad is not None]).norm()
-    assert values["gradient"] == pytest.approx(length.item(), rel=1e-5)
-    assert (training.state.done, values["lr"]) == (1, 0.5)
+    assert said.others["gradient"] == pytest.approx(length.item(), rel=1e-5)
+    assert (training.state.done, said.others["lr"]) == (1, 0.5)
 
 
 @pytest.mark.parametrize("clip", [0.1, 1e6])
 def test_long_gradients_are_shortened(clip: float, splits: Splits, tmp_path: Path) -> None:
     training, batch = begun(splits, tmp_path, replace(RECIPE, clip=clip))
-    length = training._step(batch)["gradient"]
+    length = training._step(batch).length.item()
     after = torch.stack([p.grad.norm() for p in training.network.parameters() if p.grad is not None]).norm().item()
     assert after == pytest.approx(min(clip, length), rel=1e-3)
 
@@ -168,10 +169,10 @@ def test_dropout_depends_on_seed_and_step_alone(splits: Splits, tmp_path: Path) 
     for noise in (0, 1):
         training, batch = begun(splits, tmp_path)
         torch.manual_seed(noise)
-        losses.append(training._step(batch)["identity"])
+        losses.append(training._step(batch).read().losses)
     training, batch = begun(splits, tmp_path)
     training.state.done = 1
-    assert losses[0] == losses[1] != training._step(batch)["identity"]
+    assert losses[0] == losses[1] != training._step(batch).read().losses
 
 
 def test_bfloat16_rounds_the_network_and_not_its_input_or_losses(splits: Splits, tmp_path: Path) -> None:
@@ -208,6 +209,28 @@ def test_a_method_sees_the_cues_that_it_declared(method: Method, splits: Splits,
     handed = [{name for name, cue in vars(cues).items() if cue is not None} for cues in network.handed if cues]
     in_training = {"hidden", "occluder"} | ({"keypoints"} if method is CUED else set())
     assert handed == [in_training] * 2 + [set()] * 2  # two steps, then queries and gallery
+
+
+def test_a_training_is_told_from_one_with_other_cues(splits: Splits, tmp_path: Path) -> None:
+    some, others = torch.rand(2, 12, 17, 3)
+    sources = (
+        None,
+        CueSources(some),
+        CueSources(others),
+        CueSources(fields=lambda _: some),
+        CueSources(parts=lambda sample: some[0] * sample.pid),
+        CueSources(parts=lambda _: some[0]),
+    )
+    tales = []
+    for number, source in enumerate(sources):
+        cues = {"train": source} if source else {}
+        how = Settings(tmp_path / str(number), device="cpu", start="none")
+        tales.append(Training(TINY, Config(), RECIPE, splits, cues, settings=how).about()["data"])
+    assert [told["cue"] for told in tales] == ["none", "keypoints", "keypoints", "fields", "parts", "parts"]
+    assert all(one != other for one, other in combinations(tales, 2))
+    again = Settings(tmp_path / "again", device="cpu", start="none")
+    same = Training(TINY, Config(), RECIPE, splits, {"train": CueSources(some.clone())}, settings=again)
+    assert same.about()["data"] == tales[1]
 
 
 def test_part_labels_come_in_the_grouping_of_the_config_and_flip(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from halfseen.train import CHECKPOINT, LAST, RUN
 from halfseen.train_verbs import Train, parse
 from halfseen.training.tiers import TIERS
 from halfseen.weights import load_weights
-from standins import CUED, TINY, Config, draw_set
+from standins import CUED, PAIRED, TINY, Config, draw_set
 
 Run = Callable[..., tuple[int, str, str]]
 Refused = Callable[..., str]
@@ -31,7 +31,7 @@ OPTIONS = [f"--{name.replace('_', '-')}" for name in OWN]
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    for method in (TINY, CUED):
+    for method in (TINY, CUED, PAIRED):
         monkeypatch.setitem(METHODS, method.name, method)
 
 
@@ -46,12 +46,18 @@ def words(root: Path, tmp_path: Path) -> list[object]:
     return ["train", "tiny", "--data", "market1501", "--root", root, "--out", tmp_path / "out", "--weights", "none"]
 
 
+def parsed(*words: str) -> Train:
+    train = parse(words)
+    assert isinstance(train, Train)
+    return train
+
+
 # --- Words ---
 
 
 def test_every_field_of_config_and_recipe_is_an_option() -> None:
     words = "tiny --data x --config.dim 5 --config.dropout 0 --recipe.milestones 3 4 --recipe.clip 0.5 --recipe.lr 1"
-    train = parse(words.split())
+    train = parsed(*words.split())
     assert train.config == Config(dim=5, dropout=0.0)
     assert train.recipe == dataclasses.replace(TINY.recipe, milestones=(3, 4), clip=0.5, lr=1.0)
     assert (train.method, train.data, train.tier, train.root) == ("tiny", "x", "full", None)
@@ -60,15 +66,14 @@ def test_every_field_of_config_and_recipe_is_an_option() -> None:
 @pytest.mark.parametrize("name", ["bot", "pcb", "vit", "bpbreid"])
 def test_the_full_tier_is_the_paper_and_mini_is_small(name: str) -> None:
     method, mini = METHODS[name], TIERS["mini"]
-    full = parse([name, "--data", "x"])
+    full = parsed(name, "--data", "x")
     assert (full.config, full.recipe) == (method.config(), method.recipe)
-    small = parse([name, "--tier", "mini", "--data", "x"])
-    assert (small.recipe.height, small.recipe.width, small.recipe.epochs) == (mini.height, mini.width, mini.epochs)
-    assert small.config.backbone == (mini.transformer if name == "vit" else mini.backbone)
-    same = {"people", "images", "optimiser", "lr", "schedule", "augment"}
-    assert all(getattr(small.recipe, field) == getattr(method.recipe, field) for field in same)
-    own = parse([name, "--data", "x", "--recipe.epochs", "7", "--tier=mini", "--config.backbone", "resnet18"])
-    assert (own.recipe.epochs, own.recipe.height, own.config.backbone) == (7, mini.height, "resnet18")
+    small = parsed(name, "--tier", "mini", "--data", "x")
+    changed = {**mini.recipe, **(mini.transformer_recipe if name == "vit" else {})}
+    assert small.recipe == dataclasses.replace(method.recipe, **changed)
+    assert small.config.backbone == (mini.transformer if name == "vit" else mini.convolutional)
+    own = parsed(name, "--data", "x", "--recipe.epochs", "7", "--tier=mini", "--config.backbone", "resnet18")
+    assert (own.recipe.epochs, own.recipe.height, own.config.backbone) == (7, mini.recipe["height"], "resnet18")
 
 
 def test_help_names_every_method_and_option(run: Run) -> None:
@@ -96,9 +101,10 @@ def test_every_option_is_on_the_commands_page() -> None:
     ] == []
     assert all(f"`{part}" in SECTION for part in ("--config.", "--recipe."))
     mini = TIERS["mini"]
-    for number in (f"{mini.height}×{mini.width}", f"{mini.epochs} epochs", mini.backbone, mini.transformer):
+    sizes = f"{mini.recipe['height']}×{mini.recipe['width']}", f"{mini.recipe['epochs']} epochs"
+    for number in (*sizes, f"{mini.transformer_recipe['epochs']} epochs", mini.convolutional, mini.transformer):
         assert number in SECTION
-    assert f"--ids {mini.ids} --images {mini.images}" in SECTION
+    assert f"--ids {mini.ids} --images {mini.images} --size 192x96 --occluded {mini.occluded}" in SECTION
 
 
 @pytest.mark.parametrize(
@@ -177,6 +183,16 @@ def test_a_dry_run_prints_the_recipe_and_its_cost(words: list[object], tmp_path:
     assert re.search(r"^memory      \S+ GiB a step, \S+ GiB for pictures$", out, re.MULTILINE)
 
 
+def test_pairs_cost_twice_the_pictures(words: list[object], run: Run) -> None:
+    memory = []
+    for name in ("tiny", "paired"):
+        words[1] = name
+        code, out, _ = run(*words, "--dry-run", "--recipe.people", 4, "--recipe.height", 128, "--recipe.width", 64)
+        assert code == 0
+        memory.append(float(re.findall(r"^memory +(\S+) GiB a step", out, re.MULTILINE)[0]))
+    assert 1.8 < memory[1] / memory[0] < 2.2
+
+
 # --- Refusals ---
 
 
@@ -202,7 +218,9 @@ def test_too_few_people(words: list[object], refused: Refused) -> None:
 def test_a_folder_of_another_method(words: list[object], run: Run, refused: Refused) -> None:
     assert run(*words)[0] == 0
     words[1] = "cued"
-    assert "out holds a training with method tiny (now cued); ask for the same again" in refused(*words)
+    said = refused(*words)
+    assert "out holds a training with method tiny (now cued), data.cue none (now keypoints), data.cue_digest" in said
+    assert "ask for the same again, or choose another --out" in said
 
 
 def test_a_set_that_cannot_be_found(words: list[object], refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:

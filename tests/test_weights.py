@@ -112,8 +112,8 @@ def test_C11_settings_survive_json() -> None:
         assert rebuilt(type(value), json.loads(json.dumps(plain(value)))) == value
     assert plain(Nested(path=Path("a/b")))["path"] == "a/b"
     for method in METHODS.values():
-        config = method.config()
-        assert rebuilt(method.config, json.loads(json.dumps(plain(config)))) == config
+        for settings in (method.recipe, method.config(), *method.rows.values()):
+            assert rebuilt(type(settings), json.loads(json.dumps(plain(settings)))) == settings
 
 
 # --- Files that do not fit ---
@@ -156,7 +156,10 @@ def test_no_file_and_a_folder(tmp_path: Path) -> None:
 
 def test_a_file_without_a_card(saved: Path) -> None:
     save_file(load_file(saved), saved)
-    assert "bears no card, so `halfseen train` did not write it" in refusal(saved)
+    assert refusal(saved) == (
+        f"{saved} bears no card, so `halfseen train` did not write it; weights of a backbone alone belong to --weights "
+        f"in training"
+    )
 
 
 @pytest.mark.parametrize("text", ["[]", "{", '{"method": "tiny"}', '{"more": 1}'])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,8 +18,10 @@ PIDS = torch.tensor([0, 0, 2, 2])
 
 
 def tiny_config(name: str, **changes: Any) -> Any:
-    backbone = "test_vit" if name == "vit" else "test_efficientnet"  # timm's own for tests
-    return METHODS[name].config(**{"backbone": backbone, **changes})
+    transformer = METHODS[name].config().backbone.startswith("vit_")
+    backbone = "test_vit" if transformer else "test_efficientnet"  # timm's own for tests
+    at_once = {"agent": {"warmup": 0}} if name == "ogfr" else {}
+    return METHODS[name].config(**{"backbone": backbone, **at_once, **changes})
 
 
 def tiny_network(name: str, config: Any, people: int = PEOPLE, seed: int = 0) -> nn.Module:
@@ -38,12 +41,25 @@ def pictures(count: int, seed: int = 0) -> Tensor:
 
 def tiny_cues(count: int, highest: int = 8) -> Cues:
     labels = torch.randint(0, highest + 1, (count, 4, 2), generator=torch.Generator().manual_seed(2))
-    return Cues(parts=labels.repeat_interleave(16, 1).repeat_interleave(16, 2))
+    joints = torch.rand(count, 17, 3, generator=torch.Generator().manual_seed(3))
+    return Cues(
+        keypoints=joints * torch.tensor([IMAGE[1] - 1.0, IMAGE[0] - 1.0, 1.0]),
+        parts=labels.repeat_interleave(16, 1).repeat_interleave(16, 2),
+    )
 
 
 def tiny_batch(cues: Cues | None = None) -> Batch:
-    images = torch.zeros(len(PIDS), 3, *IMAGE, dtype=torch.uint8)
-    return Batch(images, PIDS, torch.zeros_like(PIDS), tiny_cues(len(PIDS)) if cues is None else cues)
+    """Four pictures of two people, and their twins behind an occluder of each kind."""
+    images, camids = torch.zeros(len(PIDS), 3, *IMAGE, dtype=torch.uint8), torch.zeros_like(PIDS)
+    cues = tiny_cues(len(PIDS)) if cues is None else cues
+    whole, hidden = (replace(cues, occluder=kinds) for kinds in (torch.zeros_like(PIDS), 1 + torch.arange(len(PIDS))))
+    return Batch(images, PIDS, camids, whole, Batch(images, PIDS, camids, hidden))
+
+
+def tiny_views(name: str) -> tuple[Tensor, Cues]:
+    """What the network of method `name` sees of a tiny batch: four pictures, and their twins if it wants them."""
+    count = 2 * len(PIDS) if METHODS[name].recipe.twins else len(PIDS)
+    return pictures(count), tiny_cues(count)
 
 
 class Cells(nn.Module):
@@ -52,7 +68,7 @@ class Cells(nn.Module):
     mean = std = (0.5, 0.5, 0.5)
     grid = (4, 2)
 
-    def __init__(self, dim: int = 12) -> None:
+    def __init__(self, dim: int = 16) -> None:
         super().__init__()
         self.dim = dim
         self.layer = nn.Conv2d(3, dim, kernel_size=16, stride=16)

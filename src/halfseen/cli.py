@@ -1,6 +1,7 @@
 """The command line: each verb parses its words, calls one function and prints the answer.
 
-Exit codes: 0 done; 1 `data check` found faults; 2 something could not be done, and one sentence said why.
+Exit codes: 0 done; 1 `data check` or `cues check` found faults; 2 something could not be done, and one
+sentence said why.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import tyro
 from tyro.conf import FlagCreatePairsOff
 
 from halfseen import __version__, printing
+from halfseen.cue_verbs import CheckCues, MakeCues
 from halfseen.data_verbs import CheckSet, ExportSet, ListSets
 from halfseen.report_verbs import Report
 from halfseen.score_verbs import Encode, Evaluate
@@ -53,6 +55,14 @@ class Data:
 
 
 @dataclass(frozen=True)
+class Cues:
+    """Make and check keypoints: `halfseen cues --help`."""
+
+    def run(self) -> int:
+        return main(["cues", "--help"])
+
+
+@dataclass(frozen=True)
 class World:
     """Render people who do not exist: `halfseen world --help`."""
 
@@ -76,11 +86,13 @@ VERBS: Verbs = {
     "evaluate": Evaluate,
     "report": Report,
     "data": Data,
+    "cues": Cues,
     "world": World,
     "demo": Demo,
 }
 GROUPS: dict[str, Verbs] = {
     "data": {"list": ListSets, "check": CheckSet, "export": ExportSet},
+    "cues": {"make": MakeCues, "check": CheckCues},
     "world": {"render": RenderWorld, "sheet": DrawSheet},
 }
 

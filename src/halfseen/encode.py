@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -18,11 +18,12 @@ from halfseen.data.augment import TEST, Augment
 from halfseen.data.embeddings import Encoded, load_encoded, save_encoded
 from halfseen.data.finding import find_cues
 from halfseen.data.images import read_bytes
-from halfseen.data.loading import CueSources, Loader, Pictures
+from halfseen.data.loading import CueSources, Loader, Pictures, threaded
 from halfseen.data.transforms import normalise
 from halfseen.nets.backbones import Backbone
 from halfseen.recipe import Method, Stage
-from halfseen.types import Cues, Embedding, Facts, InputError, Paste, Progress, Sample, Splits
+from halfseen.streams import Behind, sent
+from halfseen.types import Batch, Cues, Embedding, Facts, InputError, Paste, Progress, Sample, Splits
 from halfseen.weights import Loaded
 
 Precision: TypeAlias = Literal["float32", "bfloat16"]
@@ -54,23 +55,40 @@ def encode(
     if not samples or look.batch < 1:
         raise InputError(f"{len(samples)} pictures in batches of {look.batch} are nothing to encode; give some of each")
     device = next(network.parameters()).device
-    numbers = range(len(samples))
-    batches = [list(numbers[start : start + look.batch]) for start in numbers[:: look.batch]]
-    loader = Loader(Pictures(samples, look.augment.at_test(), cues), batches, look.workers)
+
+    def fetched(output: Any) -> tuple[Tensor, Tensor]:
+        embedding = method.embed(output)
+        return embedding.vectors.cpu(), embedding.visibility.cpu()
+
+    needed = method.needs["test"]
+    told = {*needed, "hidden"} if needed else needed  # no estimator would have seen what an edit covers
     parts: list[tuple[Tensor, Tensor]] = []
-    done = 0
-    with testing(network), torch.inference_mode():
-        for batch in loader:
-            images = normalised(network, batch.images.to(device))
+    behind, begun, done = Behind(device, fetched), 0, 0
+    with testing(network), torch.inference_mode(), closing(_batches(samples, look, cues, device)) as batches:
+        for batch in batches:
+            images = normalised(network, sent(batch.images, device))
             with torch.autocast(device.type, torch.bfloat16, enabled=look.precision == "bfloat16"):
-                output = network(images, declared(batch.cues, method.needs["test"], device))
-            embedding = method.embed(output)
-            parts.append((embedding.vectors.cpu(), embedding.visibility.cpu()))
-            done += len(images)
-            if progress:
-                progress(done, len(samples))
+                output = network(images, declared(batch.cues, told, device))
+            begun += len(images)
+            for _, part in behind.add(output, last=begun == len(samples)):
+                parts.append(part)
+                done += len(part[0])
+                if progress:
+                    progress(done, len(samples))
     vectors, visibility = (torch.cat(column) for column in zip(*parts, strict=True))
     return Embedding(vectors, visibility)
+
+
+def _batches(
+    samples: Sequence[Sample], look: Look, cues: CueSources | None, device: torch.device
+) -> Generator[Batch, None, None]:
+    """All `samples` in their order, made by processes or threads while a GPU computes."""
+    pictures, numbers = Pictures(samples, look.augment.at_test(), cues), range(len(samples))
+    batches = [numbers[start : start + look.batch] for start in numbers[:: look.batch]]
+    if look.workers:
+        yield from Loader(pictures, [list(batch) for batch in batches], look.workers)
+    else:
+        yield from threaded(pictures, batches, ahead=1 if device.type == "cuda" else 0)
 
 
 def encode_split(
@@ -107,10 +125,10 @@ def encode_once(
     progress: Progress | None = None,
 ) -> Embedding:
     """`encode`, unless that was kept at `place` before; see `content_key`."""
-    with contextlib.suppress(InputError):  # not there, or damaged
+    with suppress(InputError):  # not there, or damaged
         return load_encoded(place, camid=0).embedding
     embedding = encode(loaded.network, loaded.method, samples, look, cues=cues, progress=progress)
-    with contextlib.suppress(InputError, OSError):  # a full disk is no reason to throw the work away
+    with suppress(InputError, OSError):  # a full disk is no reason to throw the work away
         place.parent.mkdir(parents=True, exist_ok=True)
         save_encoded(place, Encoded(embedding, Facts.of(tuple(samples))))
     return embedding
@@ -155,7 +173,7 @@ def _code_digest() -> bytes:
     return digest.digest()
 
 
-@contextlib.contextmanager
+@contextmanager
 def testing(network: nn.Module) -> Iterator[None]:
     """`network` behaves as at test time in here, and afterwards as before."""
     before = network.training
@@ -181,4 +199,20 @@ def normalised(network: nn.Module, images: Tensor) -> Tensor:
 
 def declared(cues: Cues, names: Collection[str], device: torch.device) -> Cues:
     """Of `cues` those in `names`, on `device`; a method is handed nothing that it did not declare."""
-    return Cues(**{name: cue.to(device) for name, cue in vars(cues).items() if name in names and cue is not None})
+    return Cues(**{name: sent(cue, device) for name, cue in vars(cues).items() if name in names and cue is not None})
+
+
+def handed(batch: Batch, names: Collection[str], device: torch.device) -> Batch:
+    """`batch` on `device`, with its partner, and of their cues those in `names`."""
+    partner = batch.partner and handed(batch.partner, names, device)
+    images, pids, camids = (sent(tensor, device) for tensor in (batch.images, batch.pids, batch.camids))
+    return Batch(images, pids, camids, declared(batch.cues, names, device), partner)
+
+
+def with_twins(batch: Batch) -> tuple[Tensor, Cues]:
+    """What a network sees of `batch`: images [B,3,H,W] and cues, those of its partner behind them, if it has one."""
+    if batch.partner is None:
+        return batch.images, batch.cues
+    both = {name: (cue, vars(batch.partner.cues)[name]) for name, cue in vars(batch.cues).items() if cue is not None}
+    cues = Cues(**{name: torch.cat(pair) for name, pair in both.items()})
+    return torch.cat([batch.images, batch.partner.images]), cues

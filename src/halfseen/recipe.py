@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, nn
 
@@ -22,9 +22,11 @@ class Recipe:
 
     Pictures are `height` × `width`, seen through the `augment` of that name (`training.settings.AUGMENTS`) and
     normalised as the backbone wants; a batch has `people` × `images`. The learning rate starts at `warmup_from`·`lr`,
-    rises linearly over `warmup` epochs, then falls to `gamma` of itself at each of the `milestones` (step), or along
-    half a cosine to `final`·`lr` at the last epoch. Biases learn `bias_lr` times as fast. Gradients longer than `clip`
-    are shortened.
+    rises linearly over `warmup` epochs, then falls to `gamma` of itself at each of the `milestones` (step), or stays
+    until `flat` and falls along half a cosine to `final`·`lr` at the last epoch (cosine). Biases learn `bias_lr` times
+    as fast. Each of the `speeds` is the beginning of parameters' names and how many times as fast these learn; where
+    several fit, the longest counts. SGD has a momentum of 0.9, that of `nesterov` if so. Gradients longer than `clip`
+    are shortened. With `twins` each picture comes with its occluded twin, which shares its luck: see `Method`.
     """
 
     height: int = 256
@@ -42,8 +44,12 @@ class Recipe:
     schedule: Literal["step", "cosine"] = "step"
     milestones: tuple[int, ...] = (40, 70)
     gamma: float = 0.1
+    flat: int = 0
     final: float = 0.002
     clip: float | None = None
+    nesterov: bool = False
+    speeds: tuple[tuple[str, float], ...] = ()
+    twins: bool = False
 
 
 def learning_rate(recipe: Recipe, epoch: float) -> float:
@@ -52,9 +58,27 @@ def learning_rate(recipe: Recipe, epoch: float) -> float:
         return recipe.lr * (recipe.warmup_from + (1 - recipe.warmup_from) * epoch / recipe.warmup)
     if recipe.schedule == "step":
         return recipe.lr * recipe.gamma ** sum(epoch >= milestone for milestone in recipe.milestones)
-    share = (epoch - recipe.warmup) / max(1, recipe.epochs - recipe.warmup)
+    start = max(recipe.warmup, recipe.flat)
+    share = max(0, epoch - start) / max(1, recipe.epochs - start)
     fall = 0.5 * (1 + math.cos(math.pi * min(share, 1)))
     return recipe.lr * (recipe.final + (1 - recipe.final) * fall)
+
+
+class Exhibit(NamedTuple):
+    """What a network has to show of B pictures beside its vectors; `title` says in a phrase what that is.
+
+    `kind` says what `values` are, one for each of the K `names`: "parts" [B,K+1,h,w] share each place among them and,
+    first, the background; "strengths" [B,K,h,w] are maps of any scale, "erased" maps of 1 where the network saw nothing
+    of the picture; "bars" [B,K] are probabilities. `seen` [B,K] is not 0 where the method takes what is named for seen.
+    Of B pictures and as many twins there are rows for all 2B, or for one half: for the twins' if `twins`.
+    """
+
+    title: str
+    kind: Literal["parts", "strengths", "erased", "bars"]
+    names: tuple[str, ...]
+    values: Tensor
+    seen: Tensor | None = None
+    twins: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,8 +90,13 @@ class Method:
     `forward(images, cues=None)` takes normalised float images [B,3,H,W] and returns the method's Output;
     `embed(output)` is all that test time uses; `losses(output, batch, config)` has one entry per equation, weights
     included, and the loop minimises their sum. `needs` names the cues it may see: at training one of those listed
-    suffices (all say where the parts are), at test time it is handed nothing but these. `distance` compares embeddings.
-    Both are those of the config's defaults; `varies(config)` says what another config makes of them.
+    suffices (all say where the parts are), at test time it is handed nothing but these, and what edits hide of them.
+    `distance` compares embeddings. Both are those of the config's defaults; `varies(config)` says what another config
+    makes of them. `rows` are the configs of the paper's tables, by name. `watch`, called as `losses` is, has numbers to
+    be logged, not minimised. `shows(output, config)` picks out of an Output what people may want to look at.
+
+    Where the recipe wants `twins`, `forward` is given 2B pictures in training, the occluded twins behind the others,
+    and their cues likewise; `batch` has B rows, and `batch.partner` those of the twins.
     """
 
     name: str
@@ -80,6 +109,9 @@ class Method:
     distance: Distance
     needs: Mapping[Stage, frozenset[Cue]]
     varies: Callable[[Any], Mapping[str, Any]] | None = None
+    rows: Mapping[str, Any] = field(default_factory=dict)
+    watch: Callable[[Any, Batch, Any], dict[str, Tensor]] | None = None
+    shows: Callable[[Any, Any], Sequence[Exhibit]] | None = None
 
     def of(self, config: Any) -> Method:
         """This method as `config` has it."""

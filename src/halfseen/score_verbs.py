@@ -6,7 +6,7 @@ What needs networks is imported when it is needed: timm takes two seconds, and s
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
@@ -17,9 +17,9 @@ from tyro.conf import UseAppendAction
 from halfseen import printing
 from halfseen.data.embeddings import Encoded, load_encoded, save_encoded
 from halfseen.data.finding import read_named
-from halfseen.evaluate import DISTANCES, evaluate, reranked, usual_distance
+from halfseen.evaluate import DISTANCES, evaluate, recall_of, reranked, usual_distance
 from halfseen.ops.distance import CoarseToFine, Distance
-from halfseen.ops.metrics import PROTOCOLS
+from halfseen.ops.metrics import PROTOCOLS, Recall
 from halfseen.types import InputError, Scores
 
 if TYPE_CHECKING:
@@ -132,6 +132,8 @@ class Evaluate:
     several."""
     protocol: UseAppendAction[tuple[ProtocolName, ...]] = ()
     """May be repeated; left out: all that cameras and occlusion labels allow."""
+    all_seen: bool = False
+    """Take every part for seen, as if nothing told which are: what is visibility worth?"""
     rerank: bool = False
     """k-reciprocal re-ranking on top of the distance."""
     k1: int = 20
@@ -152,34 +154,48 @@ class Evaluate:
 
     def run(self) -> int:
         self._check_options()
-        found = {}
+        plain = {}
         for sides in self._sides():
-            found[sides.name] = self._scores(sides)
+            distance = self._distance(sides)
+            scores = self._scores(sides, distance)
+            recall = _recall(sides, distance, scores)
+            plain[sides.name] = printing.plain_scores(scores)
+            for name, each in recall.items():
+                plain[sides.name][name]["recall"] = each._asdict()
             if not self.json:
                 counts = f"{len(sides.query.facts):,} queries, {len(sides.gallery.facts):,} gallery images"
-                title = f"{sides.name}: {counts}" if sides.name else counts
-                printing.print_scores(title, found[sides.name])
+                printing.print_scores(f"{sides.name}: {counts}" if sides.name else counts, scores)
+                if recall:
+                    printing.print_recall(recall)
         if self.json:
-            plain = {name: printing.plain_scores(scores) for name, scores in found.items()}
             printing.print_line(json.dumps({"sets": plain} if self.weights else {"scores": plain[""]}))
         return 0
 
     def _sides(self) -> Iterator[Sides]:
         if self.query and self.gallery:
             query, gallery = load_encoded(self.query, camid=0), load_encoded(self.gallery, camid=1)
-            yield Sides(query, gallery, "", usual_distance(query.embedding))
+            yield self._seen(Sides(query, gallery, "", usual_distance(query.embedding)))
         elif self.weights:
             way = Way(self.weights, self.root, self.device, self.autocast, self.workers)
             loaded = way.load()
             for name in dict.fromkeys(self.data):
                 query, gallery = way.encode(loaded, name, "query", "gallery")
-                yield Sides(query, gallery, name, loaded.method.distance)
+                yield self._seen(Sides(query, gallery, name, loaded.method.distance))
 
-    def _scores(self, sides: Sides) -> dict[str, Scores]:
+    def _seen(self, sides: Sides) -> Sides:
+        if not self.all_seen:
+            return sides
+        query, gallery = (replace(side, embedding=side.embedding.all_seen()) for side in sides[:2])
+        return sides._replace(query=query, gallery=gallery)
+
+    def _distance(self, sides: Sides) -> Distance:
         distance = sides.distance if self.distance == "auto" else DISTANCES[self.distance]
         distance = replace(distance, precision=self.precision)
         if isinstance(distance, CoarseToFine) and self.distance != "auto":
             distance = replace(distance, n=self.nearest, coarse=self.coarse)
+        return distance
+
+    def _scores(self, sides: Sides, distance: Distance) -> dict[str, Scores]:
         again = reranked(distance, k1=self.k1, k2=self.k2, weight=self.weight) if self.rerank else None
         protocols = [PROTOCOLS[name] for name in dict.fromkeys(self.protocol)]
         if not sides.query.has_cameras:
@@ -201,3 +217,10 @@ class Evaluate:
             raise InputError("--k1, --k2 and --weight belong to re-ranking; add --rerank, or leave them out")
         if self.distance != "coarse-to-fine" and (self.nearest, self.coarse) != (100, 1):
             raise InputError("--nearest and --coarse belong to coarse-to-fine; add --distance coarse-to-fine")
+
+
+def _recall(sides: Sides, distance: Distance, scores: Iterable[str]) -> dict[str, Recall]:
+    """Under the protocols of these `scores`; of a distance in one step there is none."""
+    if not isinstance(distance, CoarseToFine):
+        return {}
+    return recall_of(sides.query, sides.gallery, distance, [PROTOCOLS[name] for name in scores])

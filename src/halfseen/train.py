@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import closing
+from math import isfinite
 from pathlib import Path
 from random import Random
 from typing import Any, cast
@@ -18,20 +19,23 @@ from torch import Tensor, nn
 
 from halfseen.data.embeddings import Encoded
 from halfseen.data.files import shown, whole
-from halfseen.data.loading import CueSources, Loader, Pictures, labels_of
+from halfseen.data.loading import CueSources, Loader, Paired, Pictures, labels_of
 from halfseen.data.memory import Memory
 from halfseen.data.sampling import IdentityBatches
-from halfseen.encode import Look, declared, encode, normalised
+from halfseen.data.variants import bank, twins
+from halfseen.encode import Look, encode, handed, normalised, with_twins
 from halfseen.evaluate import evaluate
 from halfseen.ops.distance import Single
 from halfseen.printing import plain_scores
 from halfseen.recipe import Method, Recipe, learning_rate
+from halfseen.streams import Behind
 from halfseen.training.checkpoints import State, load_checkpoint, save_checkpoint
+from halfseen.training.learning import Said, Step, check_recipe, learn, make_optimiser
 from halfseen.training.log import Log, Meter
 from halfseen.training.settings import Settings, augment_of, no_bar, say_nothing
-from halfseen.training.setup import described, launch, make_optimiser
-from halfseen.training.stopping import Stopped, StopSigns, check_numbers
-from halfseen.types import Batch, Embedding, Facts, InputError, Scores, Splits
+from halfseen.training.setup import described, launch
+from halfseen.training.stopping import Stopped, StopSigns, blame
+from halfseen.types import Batch, Embedding, Facts, InputError, Sample, Scores, Splits
 from halfseen.weights import Card, Plain, make_network, plain, rebuilt, save_weights
 
 CHECKPOINT, BEST, LAST, RUN = "last.ckpt", "best.safetensors", "last.safetensors", "run.json"
@@ -50,9 +54,8 @@ def train(
 ) -> dict[str, Scores] | None:
     """Train `method` on `splits`, or go on where that was stopped; the scores after the last epoch, by protocol.
 
-    None where another process leads.
-
-    `cues` by split, as `find_cues` finds them. Ctrl-C and SIGTERM end it at the next step with a checkpoint.
+    None where another process leads. `cues` by split, as `find_cues` finds them. Ctrl-C and SIGTERM end it at the next
+    step (with several processes, at the next line of the log) with a checkpoint.
     """
     return Training(method, config, recipe, splits, cues, settings=settings).run()
 
@@ -75,8 +78,10 @@ class Training:
         self.signs, self.state = StopSigns(), State()
         self.fabric = launch(settings)
         self.leads = self.fabric.is_global_zero  # the process that writes and speaks
+        self.alone = self.fabric.world_size == 1
         self.bars, self.say = (settings.bars, settings.say) if self.leads else (no_bar, say_nothing)
-        self.pictures = self._pictures()
+        self.pictures, self.data = self._pictures(), described(splits, cues.get("train"))
+        self.source = Paired(self.pictures, self._twins(0)) if recipe.twins else self.pictures
         self._check_protocols()
         pids = [sample.pid for sample in splits.train]
         rank, world = self.fabric.global_rank, self.fabric.world_size
@@ -88,7 +93,9 @@ class Training:
         self.network.to(memory_format=torch.channels_last)
         forward = cast(nn.Module, torch.compile(self.network)) if settings.compile else self.network
         self.module = self.fabric.setup_module(forward)
+        check_recipe(self.method, recipe, self.network, self.fabric.world_size)
         self.optimiser = make_optimiser(self.network, recipe)
+        self.under_way = Behind(self.fabric.device, Step.read)
 
     def _pictures(self) -> Pictures:
         splits, settings = self.splits, self.settings
@@ -96,9 +103,12 @@ class Training:
             raise InputError(f"{splits.name} has no training pictures; train on another set, and evaluate on this one")
         cues = self.cues.get("train")
         augment = augment_of(self.recipe, self.config.grouping if cues and cues.parts else None)
-        memory = Memory(len(splits.train), augment, settings.memory, shared=settings.workers > 0)
-        labels = labels_of(splits.train)
-        return Pictures(splits.train, augment, cues, labels=labels, seed=settings.seed, memory=memory)
+        parts, shared = bool(cues and cues.parts), settings.workers > 0
+        memory = Memory(len(splits.train), augment, settings.memory, parts=parts, shared=shared)
+        return Pictures(splits.train, augment, cues, labels=labels_of(splits.train), seed=settings.seed, memory=memory)
+
+    def _twins(self, epoch: int) -> tuple[Sample, ...]:
+        return twins(self.splits.train, f"{self.settings.seed}/{epoch}", bank(self.splits))
 
     def _check_protocols(self) -> None:
         """Better now than after ten epochs: can the set be scored under the protocols that were asked for?"""
@@ -153,7 +163,7 @@ class Training:
             "method": self.method.name,
             "config": plain(self.config),
             "recipe": plain(self.recipe),
-            "data": described(self.splits),
+            "data": self.data,
             "seed": self.settings.seed,
             "started_from": start.name if isinstance(start, Path) else start,
             "precision": self.settings.precision,
@@ -162,57 +172,75 @@ class Training:
 
     def _run_epoch(self) -> None:
         """The steps that are left of an epoch, evaluation if it is time, and a checkpoint."""
-        epoch, recipe = self.state.epoch, self.recipe
-        self.pictures.set_epoch(epoch)
-        self.batches.set_epoch(epoch)
-        left = list(self.batches)[self.state.done - epoch * self.steps :]
-        size = recipe.people * recipe.images
+        epoch, recipe, settings = self.state.epoch, self.recipe, self.settings
+        left, size = self._batches_left(), recipe.people * recipe.images
         meter, line = Meter(), Meter()
         with self.bars(f"epoch {epoch + 1} of {recipe.epochs}, images") as progress:
-            for number, batch in enumerate(Loader(self.pictures, left, self.settings.workers), 1):
-                values = self._step(self.handed(batch))
-                meter.add(values, size)
-                line.add(values, size)
-                progress(self.state.done * size, recipe.epochs * self.steps * size)
-                if number == len(left) or (self.settings.interval and self.state.done % self.settings.interval == 0):
-                    self.log.write("steps", epoch + 1, self.state.done, line.summary())
+            for number, batch in enumerate(Loader(self.source, left, settings.workers), 1):
+                step, done = self._step(self.handed(batch)), self.state.done
+                logs = number == len(left) or (settings.interval and done % settings.interval == 0)
+                saves = settings.save and done % settings.save == 0
+                rests = bool(logs or saves or (self.alone and self.signs.seen))
+                for heard, said in self.under_way.add(step, last=rests):
+                    self._check(heard, said)
+                    meter.add(*said, size)
+                    line.add(*said, size)
+                progress(done * size, recipe.epochs * self.steps * size)
+                if logs:
+                    self.log.write("steps", epoch + 1, done, line.summary())
                     line = Meter()
-                if self.settings.save and self.state.done % self.settings.save == 0:
+                if saves:
                     self._save_checkpoint()
-                self._check_signs()
+                if rests:
+                    self._check_signs()
         if left:
             self.say(f"epoch {epoch + 1} of {recipe.epochs}: {meter}")
-        if epoch + 1 == recipe.epochs or (self.settings.every and (epoch + 1) % self.settings.every == 0):
+        if epoch + 1 == recipe.epochs or (settings.every and (epoch + 1) % settings.every == 0):
             self._evaluate()
         self.state.epoch += 1
         self._save_checkpoint()
 
-    def _step(self, batch: Batch) -> dict[str, float]:
-        """Learn from one batch; the losses, the learning rate and the gradient's length."""
+    def _batches_left(self) -> list[list[int]]:
+        """Of this epoch, all pictures with its luck."""
+        epoch = self.state.epoch
+        self.source.set_epoch(epoch)
+        self.batches.set_epoch(epoch)
+        if isinstance(self.source, Paired):
+            self.source.twins = self._twins(epoch)
+        return list(self.batches)[self.state.done - epoch * self.steps :]
+
+    def _step(self, batch: Batch) -> Step:
+        """Learn from one batch. Nothing here waits for a GPU; where numbers are bad the weights stay as they are."""
         done = self.state.done
         rate = learning_rate(self.recipe, done / self.steps)
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["speed"]
         torch.manual_seed(Random(f"{self.settings.seed} {done} {self.fabric.global_rank}").getrandbits(63))
-        output = self.module(normalised(self.network, batch.images), batch.cues)
+        images, cues = with_twins(batch)
+        output = self.module(normalised(self.network, images), cues)
         terms = self.method.losses(output, batch, self.config)
         self.optimiser.zero_grad()
         self.fabric.backward(torch.stack([*terms.values()]).sum())
-        *losses, length = torch.stack([*(term.detach() for term in terms.values()), _length(self.network)]).tolist()
-        named = dict(zip(terms, losses, strict=True))
-        check_numbers(named, length, self.network, batch, self.settings.out / BAD_BATCH)
-        if self.recipe.clip is not None:
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
-        self.optimiser.step()
+        losses = {name: term.detach() for name, term in terms.items()}
+        length = learn(self.optimiser, self.network, losses.values(), self.recipe.clip)
         self.state.done += 1
-        return {**named, "lr": rate, "gradient": length}
+        return Step(done, batch, rate, losses, length, self._watched(output, batch))
+
+    @torch.no_grad()
+    def _watched(self, output: Any, batch: Batch) -> dict[str, Tensor]:
+        return self.method.watch(output, batch, self.config) if self.method.watch else {}
+
+    def _check(self, step: Step, said: Said) -> None:
+        """Numbers that are none end the training."""
+        if not all(map(isfinite, (*said.losses.values(), said.others["gradient"]))):
+            if step.number + 1 < self.state.done:  # its gradients are gone: have them again
+                self.state.done = step.number
+                self._step(step.batch)
+            blame(step, said.losses, self.network, self.settings.out / BAD_BATCH)
 
     def handed(self, batch: Batch) -> Batch:
         """`batch` on the device, without the cues that the method did not declare."""
-        device, names = self.fabric.device, {*self.method.needs["train"], *ALWAYS}
-        moved = {name: getattr(batch, name).to(device) for name in ("images", "pids", "camids")}
-        partner = batch.partner and self.handed(batch.partner)
-        return Batch(**moved, cues=declared(batch.cues, names, device), partner=partner)
+        return handed(batch, {*self.method.needs["train"], *ALWAYS}, self.fabric.device)
 
     def _evaluate(self) -> None:
         """Score the network on queries and gallery, and keep it if it is the best so far."""
@@ -250,7 +278,7 @@ class Training:
 
     def _check_signs(self) -> None:
         """Of several processes all must stop at the same step, or the others wait for ever."""
-        if self.fabric.world_size > 1:
+        if not self.alone:
             seen = torch.tensor(float(self.signs.seen), device=self.fabric.device)
             self.signs.seen = bool(self.fabric.all_reduce(seen, reduce_op="max"))
         self.signs.check()
@@ -269,9 +297,3 @@ class Training:
             told = {key: about[key] for key in ("method", "config", "recipe", "data", "seed", "started_from")}
             card = Card(**told, epoch=self.state.done // self.steps, scores=plain_scores(self._scores()))
             save_weights(self.settings.out / name, self.method, self.network, card)
-
-
-def _length(network: nn.Module) -> Tensor:
-    """Of the gradient of all parameters together."""
-    lengths = torch.stack([p.grad.detach().norm() for p in network.parameters() if p.grad is not None])
-    return lengths.square().sum().sqrt()

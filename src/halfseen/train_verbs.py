@@ -41,6 +41,8 @@ class Train:
     recipe: Recipe
     tier: TierName = "full"
     """full: the recipe of the paper; mini: sizes for two CPU cores and minutes. The options below change either."""
+    row: str | None = None
+    """A row of the paper's tables: a configuration that the options below change further; list: show all, and end."""
     root: Path | None = None
     """The folder that holds the set, or one above it; left out: the environment variable HALFSEEN_DATA."""
     out: Path | None = None
@@ -66,7 +68,7 @@ class Train:
     save: int | None = None
     """Steps between two checkpoints; left out: one after each epoch."""
     memory: float = 4.0
-    """Gigabytes of resized pictures to keep, so that each is decoded once."""
+    """Gigabytes of resized pictures and part labels to keep, so that each is decoded once."""
     workers: int = 0
     """Processes that make batches; 0: none but this."""
     tensorboard: bool = False
@@ -97,9 +99,10 @@ class Train:
         return 0
 
     def _settings(self) -> Settings:
-        names = f"{self.method}-{self.data}-{self.seed}".replace(":", "-").replace("+", "-")
+        words = (self.method, self.row, self.data, str(self.seed))
+        name = "-".join(word for word in words if word).replace(":", "-").replace("+", "-")
         return Settings(
-            out=self.out or Path(names),
+            out=self.out or Path(name),
             seed=self.seed,
             start=self.weights,
             device=self.device,
@@ -117,13 +120,32 @@ class Train:
         )
 
 
-def parse(words: Sequence[str]) -> Train:
-    """`words` behind `halfseen train`. The tier comes first, because it is the default of all others."""
+@dataclass(frozen=True)
+class Rows:
+    """What `--row list` asks for: the rows of a method by name, and where they differ from its own configuration."""
+
+    method: Method
+
+    def run(self) -> int:
+        usual, rows = plain(self.method.config()), []
+        for name, row in self.method.rows.items():
+            rows.append((name, ", ".join(f"{key} {value}" for key, value in plain(row).items() if value != usual[key])))
+        printing.print_table(f"{self.method.title}; {len(rows)} rows", ("row", "differs in"), rows, words=2)
+        return 0
+
+
+def parse(words: Sequence[str]) -> Train | Rows:
+    """`words` behind `halfseen train`. Tier and row come first, because they are the defaults of all others."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--tier", default="full")
-    name = first.parse_known_args(list(words))[0].tier
-    tier: TierName = "mini" if name == "mini" else "full"  # of other words the parser below complains
-    presets = {method.name: _preset(method, tier) for method in METHODS.values()}
+    first.add_argument("--row")
+    early = first.parse_known_args(list(words))[0]
+    tier: TierName = "mini" if early.tier == "mini" else "full"  # of other words the parser below complains
+    chosen = METHODS.get(next((word for word in words if word in METHODS), ""))
+    if chosen and chosen.rows and early.row == "list":
+        return Rows(chosen)
+    rows = {chosen.name: early.row} if chosen else {}
+    presets = {method.name: _preset(method, tier, rows.get(method.name)) for method in METHODS.values()}
     titles = {method.name: method.title for method in METHODS.values()}
     choice = tyro.extras.subcommand_type_from_defaults(presets, titles, prefix_names=False)
     said = io.StringIO()
@@ -144,9 +166,9 @@ def _refusal(end: BaseException | None) -> InputError | None:
     return end
 
 
-def _preset(method: Method, tier: TierName) -> Train:
-    config, recipe = in_tier(method, tier)
-    return Train(method.name, tyro.MISSING, config, recipe, tier)
+def _preset(method: Method, tier: TierName, row: str | None) -> Train:
+    config, recipe = in_tier(method, tier, row)
+    return Train(method.name, tyro.MISSING, config, recipe, tier, row)
 
 
 def print_budget(training: Training) -> None:
@@ -156,7 +178,7 @@ def print_budget(training: Training) -> None:
         for field, value in values.items():
             printing.print_line(f"--{name}.{field.replace('_', '-')} {value}")
     two_people = next(iter(training.batches))[: 2 * recipe.images]
-    batch = training.handed(training.pictures.batch(two_people))
+    batch = training.handed(training.source.batch(two_people))
     cost = budget(method, config, recipe, (training.network, make_network(method, config, recipe)), batch)
     data = training.about()["data"]
     room = training.pictures.memory.nbytes if training.pictures.memory else 0

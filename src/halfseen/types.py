@@ -174,6 +174,10 @@ class Embedding:
     def __len__(self) -> int:
         return self.vectors.shape[0]
 
+    def all_seen(self) -> Embedding:
+        """The same with every part visible, as if nothing told which are."""
+        return Embedding.of(self.vectors)
+
     def __getitem__(self, rows: slice | Tensor) -> Embedding:
         return Embedding(self.vectors[rows], self.visibility[rows])
 

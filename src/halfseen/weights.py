@@ -98,6 +98,16 @@ def load_weights(path: Path, method: Method | None = None) -> Loaded:
     return Loaded(method.of(config), config, recipe, network.eval(), card)
 
 
+def part_names(config: Any, count: int) -> tuple[str, ...]:
+    """What the `count` parts of an embedding are called, where the configuration tells."""
+    parts = getattr(config, "names", ())
+    tested = getattr(config, "test", ("whole", "parts"))
+    told = [name for test in tested for name in (parts if test == "parts" else (test,))]
+    if isinstance(tested, tuple) and len(told) == count:
+        return tuple(name.replace("_", " ") for name in told)
+    return ("whole",) if count == 1 else tuple(f"part {number}" for number in range(1, count + 1))
+
+
 def _settings(path: Path, method: Method, card: Card) -> tuple[Any, Recipe]:
     try:
         return rebuilt(method.config, card.config), rebuilt(Recipe, card.recipe)
@@ -147,7 +157,7 @@ def _read(path: Path) -> tuple[Card, dict[str, Tensor]]:
     if text is None:
         raise InputError(
             f"{shown(path)} bears no card, so `halfseen train` did not write it; weights of a backbone alone belong to "
-            f"--config.weights in training"
+            f"--weights in training"
         )
     try:
         return Card(**json.loads(text)), state

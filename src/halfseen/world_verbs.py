@@ -43,7 +43,7 @@ class RenderWorld:
     covered: tuple[float, float] = (0.25, 0.65)
     """The least and the greatest share of the body that an occluder hides."""
     occluded: float = 0.55
-    """The share of the pictures for training in which somebody is hidden in part: 0.1 as in Occluded-Duke, up to 0.55."""
+    """The share of the pictures for training that hide somebody in part: 0.1 as in Occluded-Duke, at most 0.55."""
     backgrounds: Path | None = None
     """A folder of your own photos, to stand behind the people instead of painted scenes."""
     workers: int | None = None

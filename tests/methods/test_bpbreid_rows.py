@@ -12,10 +12,12 @@ from halfseen.methods import bpbreid
 from halfseen.methods.bpbreid import HOLISTIC, ROWS, Config, distance, needs, table
 from halfseen.ops.distance import distances
 from halfseen.ops.groupings import GROUPINGS
+from halfseen.ops.losses import GiltTable
 from halfseen.types import Embedding, InputError
-from tiny_methods import compared, pictures, sharp, thin, tiny_batch, tiny_config, tiny_cues, tiny_network
+from tiny_methods import compared, pictures, sharp, thin, tiny_batch, tiny_config, tiny_cues, tiny_network, untouched
 
 GILT = {"global": (1, 0), "foreground": (1, 0), "concat": (1, 0), "parts": (0, 1)}  # eq. 6
+UNTAUGHT = "and gilt gives no weight to a loss that would teach the reduction of"
 
 
 @pytest.fixture(autouse=True)
@@ -104,11 +106,42 @@ def test_a_network_for_no_people_has_only_what_is_tested() -> None:
         ({"test": ("left_foot",), "parts": 6}, "test is left_foot; name one or more"),
         ({"gilt": {"body": (1, 0)}}, "name one of global, foreground, concat, parts"),
         ({"gilt": {}}, "no loss at all"),
+        (
+            {"gilt": table("gc", "p")},
+            f"test is foreground, parts, {UNTAUGHT} foreground; give it some, take foreground",
+        ),
+        ({"gilt": table("fc", "p"), "test": ("global",)}, f"test is global, {UNTAUGHT} global; give it some"),
+        (
+            {"gilt": table("gf", "gf")},
+            f"{UNTAUGHT} parts; give it some, take parts out of test, or set reduction to None",
+        ),
+        ({"gilt": table("gf", "gf"), "test": ("concat",)}, f"{UNTAUGHT} concat"),
+        ({"gilt": table("gf", "gf"), "test": ("foreground", "head")}, f"{UNTAUGHT} head"),
     ],
 )
 def test_what_is_no_config_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         tiny_config("bpbreid", **changes)
+
+
+@pytest.mark.parametrize(
+    ("gilt", "test"),
+    [
+        (table("gc", ""), ("parts",)),  # of one reduction with those end to end
+        (table("g", "p"), ("concat",)),
+        (table("", "fp"), ("foreground", "torso")),
+    ],
+)
+def test_what_is_compared_is_taught_by_some_loss(gilt: GiltTable, test: tuple[str, ...]) -> None:
+    config = tiny_config("bpbreid", gilt=gilt, test=test, reduction=6)
+    network = tiny_network("bpbreid", config)
+    loss = torch.stack(list(bpbreid.losses(network(pictures(4)), tiny_batch(), config).values())).sum()
+    assert untouched(network, loss) == []
+
+
+def test_without_a_reduction_the_backbone_teaches_everything() -> None:
+    config = Config(gilt=table("g", ""), reduction=None)
+    assert config.test == ("foreground", "parts")
 
 
 def test_the_published_tables_are_all_there() -> None:

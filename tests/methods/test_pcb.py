@@ -47,7 +47,7 @@ def mean_distances(parts: Tensor) -> list[list[float]]:
 def test_pooled_stripes_stand_end_to_end_each_of_length_1(count: int) -> None:
     cells, got = encoded(tiny_network("pcb", tiny_config("pcb", stripes=count)), pictures(2))
     want = pooled_by_loop(cells, count)
-    assert got.vectors.shape == (2, 1, count * 12)
+    assert got.vectors.shape == (2, 1, count * 16)
     for image in range(2):
         units = [vector / math.hypot(*vector.tolist()) for vector in want[image]]
         torch.testing.assert_close(got.vectors[image, 0], torch.cat(units))
@@ -113,6 +113,24 @@ def test_gilt_puts_identities_on_the_whole_and_triplets_on_stripes() -> None:
     gaps = [d[0][1] - min(d[0][2:]), d[1][0] - min(d[1][2:]), d[2][3] - min(d[2][:2]), d[3][2] - min(d[3][:2])]
     want = math.fsum(max(gap + 0.3, 0) for gap in gaps) / 4
     assert terms["triplet_parts"].item() == pytest.approx(want, rel=1e-4)
+
+
+def test_C6_triplets_read_before_the_necks_of_whole_vectors_and_identities_after_them() -> None:
+    config = tiny_config("pcb", gilt=dict.fromkeys(("global", "concat", "parts"), (1, 1)), reduction=5, test="parts")
+    network = tiny_network("pcb", config)
+    out = network(pictures(4))
+    for name in ("global", "concat"):
+        raw = out.vectors[name]
+        normed = (raw - raw.mean(0)) / (raw.var(0, unbiased=False) + 1e-5).sqrt()
+        weight = network.get_parameter(f"necks.classifiers.{name}.weight")
+        torch.testing.assert_close(out.logits[name], normed @ weight.T, rtol=1e-3, atol=1e-5)
+    terms = pcb.losses(out, tiny_batch(), config)
+    for name in config.gilt:
+        moved = out._replace(vectors=out.vectors | {name: out.vectors[name] * 3})
+        turned = out._replace(logits=out.logits | {name: -out.logits[name]})
+        for other, changed in ((moved, f"triplet_{name}"), (turned, f"identity_{name}")):
+            found = pcb.losses(other, tiny_batch(), config)
+            assert {term for term in terms if terms[term] != found[term]} == {changed}
 
 
 def test_stripes_one_by_one_are_as_far_apart_as_the_mean_of_their_distances() -> None:

@@ -64,14 +64,6 @@ def test_at_test_time_a_neck_does_not_look_at_the_other_images() -> None:
     torch.testing.assert_close(both["whole"][:1], one["whole"])
 
 
-def test_only_the_named_vectors_are_classified() -> None:
-    necks = Necks({"whole": 6, "parts": 9}, people=4, identified=["parts"])
-    normed, logits = necks({"whole": draw(5, 6), "parts": draw(5, 9)})
-    assert normed.keys() == {"whole", "parts"}
-    assert logits.keys() == {"parts"}
-    assert not [name for name in necks.state_dict() if name.startswith("classifiers.whole")]
-
-
 def test_without_people_there_is_no_classifier() -> None:
     necks = Necks({"whole": 6}, people=0)
     assert necks({"whole": draw(5, 6)})[1] == {}

@@ -37,15 +37,15 @@ def read_image(path: str | os.PathLike[str]) -> Tensor:
     return decode_image(read_bytes(path), shown(path))
 
 
-def decode_image(data: bytes, where: str) -> Tensor:
-    """The picture encoded in `data` as uint8 RGB [3,H,W]; `where` names it in error messages."""
+def decode_image(data: bytes, where: str, most: int = MAX_PIXELS) -> Tensor:
+    """The picture encoded in `data` as uint8 RGB [3,H,W], of `most` pixels; `where` names it in error messages."""
     if not data:
         raise InputError(f"{where} is empty (0 bytes); replace it by the original picture or take it off the list")
     size = _plain_jpeg_size(data)
     decode = _fast_jpeg_decoder() if size else None
     if size is None or decode is None:
-        return _decode_with_pillow(data, where)
-    _check_pixels(*size, where)
+        return _decode_with_pillow(data, where, most)
+    _check_pixels(*size, where, most)
     try:
         return decode(torch.frombuffer(bytearray(data), dtype=torch.uint8))
     except RuntimeError as error:
@@ -115,18 +115,18 @@ def _fast_jpeg_decoder() -> Callable[[Tensor], Tensor] | None:
     return None if decoder is None else lambda data: decoder(data, ImageReadMode.RGB.value, False)
 
 
-def _decode_with_pillow(data: bytes, where: str) -> Tensor:
+def _decode_with_pillow(data: bytes, where: str, most: int) -> Tensor:
     with _silence():
         try:
             picture: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
         except Image.DecompressionBombError as error:  # Pillow's own limit is looser than ours
-            raise _too_large("more than Pillow opens", where) from error
+            raise _too_large("more than Pillow opens", where, most) from error
         except Exception as error:  # Pillow's readers raise whatever they stumble over
             known = ", ".join(FORMATS)
             raise InputError(
                 f"{where} is not a picture in a known format; allowed are {known}: convert it, or take it off the list"
             ) from error
-        _check_pixels(picture.height, picture.width, where)
+        _check_pixels(picture.height, picture.width, where, most)
         try:
             with contextlib.suppress(Exception):  # a broken EXIF block leaves a good picture as it lies
                 picture = ImageOps.exif_transpose(picture)
@@ -159,13 +159,13 @@ def _silence() -> Iterator[None]:
         yield
 
 
-def _check_pixels(height: int, width: int, where: str) -> None:
-    if height * width > MAX_PIXELS:
-        raise _too_large(f"{width} x {height}", where)
+def _check_pixels(height: int, width: int, where: str, most: int) -> None:
+    if height * width > most:
+        raise _too_large(f"{width} x {height}", where, most)
 
 
-def _too_large(size: str, where: str) -> InputError:
-    return InputError(f"{where} claims {size} pixels; at most {MAX_PIXELS:,} are allowed: shrink it first")
+def _too_large(size: str, where: str, most: int) -> InputError:
+    return InputError(f"{where} claims {size} pixels; at most {most:,} are allowed: shrink it first")
 
 
 def _damaged(where: str) -> InputError:

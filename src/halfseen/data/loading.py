@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing.context import BaseContext
 from typing import NamedTuple
@@ -13,10 +15,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from halfseen.data.augment import TEST, Augment, draw
-from halfseen.data.memory import Memory, Seen, see
+from halfseen.data.memory import Memory, ReadParts, Seen, cut, see
 from halfseen.data.sampling import IdentityBatches
 from halfseen.data.transforms import View, apply
-from halfseen.types import Batch, Cues, InputError, KeepTop, Occluder, Sample
+from halfseen.types import Batch, Cues, InputError, Occluder, Sample
 
 
 class Item(NamedTuple):
@@ -32,13 +34,13 @@ class Item(NamedTuple):
 class CueSources:
     """Where the cues of N samples come from.
 
-    `keypoints` [N,17,3], in the pixels of the stored pictures. `fields` and `parts` read those of one sample, [36,h,w]
-    and [h,w], spread over the stored picture; with worker processes they must be functions that pickle can name.
+    `keypoints` [N,17,3], in the pixels of the stored pictures. `fields` [36,h,w] and `parts`, integers [h,w] below 256,
+    read those of one sample, spread over the stored picture; worker processes want functions that pickle can name.
     """
 
     keypoints: Tensor | None = None
     fields: Callable[[Sample], Tensor] | None = None
-    parts: Callable[[Sample], Tensor] | None = None
+    parts: ReadParts | None = None
 
 
 class Pictures(Dataset[Item]):
@@ -79,23 +81,23 @@ class Pictures(Dataset[Item]):
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, number: int) -> Item:
+        return self.item(number, self.see(number))
+
+    def see(self, number: int) -> Seen:
+        """The picture of item `number`, before any luck."""
         row = number % len(self)
+        how = self.samples[row], self.augment, self.cues.parts
+        return see(*how) if self.memory is None else self.memory.see(row, *how)
+
+    def item(self, number: int, seen: Seen) -> Item:
+        """What was `seen` as item `number`: with the cues and the luck of that item."""
+        row, cues = number % len(self), self.cues
         sample = self.samples[row]
-        if self.memory is None:
-            return self.look(sample, number)
-        return self._item(sample, number, self.memory.see(row, sample, self.augment))
-
-    def look(self, sample: Sample, number: int) -> Item:
-        """`sample` as item `number`: with the cues and the luck of that item."""
-        return self._item(sample, number, see(sample, self.augment))
-
-    def _item(self, sample: Sample, number: int, seen: Seen) -> Item:
-        cues = self.cues
         view = View(
             seen.image,
-            None if cues.keypoints is None else cues.keypoints[number % len(self)],
-            None if cues.fields is None else _cut(cues.fields(sample), sample),
-            None if cues.parts is None else _cut(cues.parts(sample), sample),
+            None if cues.keypoints is None else cues.keypoints[row],
+            None if cues.fields is None else cut(cues.fields(sample), sample),
+            seen.parts,
             seen.hidden,
         )
         view = apply(view, draw(self.augment, self.seed, self.epoch, number), self.augment, stored=seen.stored)
@@ -130,7 +132,9 @@ class Paired(Dataset[tuple[Item, Item]]):
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, number: int) -> tuple[Item, Item]:
-        return self.pictures[number], self.pictures.look(self.twins[number % len(self)], number)
+        seen = self.pictures.see(number)
+        behind = see(self.twins[number % len(self)], self.pictures.augment)._replace(parts=seen.parts)
+        return self.pictures.item(number, seen), self.pictures.item(number, behind)
 
     def batch(self, numbers: Sequence[int]) -> Batch:
         """The holistic batch, with the occluded one as its `partner`."""
@@ -193,15 +197,24 @@ class Loader(DataLoader[Batch | InputError]):
             yield batch
 
 
-def evaluation_batches(
-    samples: Sequence[Sample], augment: Augment = TEST, batch_size: int = 64, workers: int = 0
-) -> Loader:
-    """All `samples` in their order, with nothing left to chance and no cues but what hides them."""
-    if batch_size < 1:
-        raise InputError(f"a batch of {batch_size} pictures is none; give 1 or more")
-    starts = range(0, len(samples), batch_size)
-    batches = [list(range(start, min(start + batch_size, len(samples)))) for start in starts]
-    return Loader(Pictures(samples, augment.at_test()), batches, workers)
+def threaded(pictures: Pictures, batches: Iterable[Sequence[int]], ahead: int = 0) -> Generator[Batch, None, None]:
+    """The batches, their pictures made by as many threads as torch has: what reads and decodes lets others run.
+
+    `ahead` batches more are begun before one is used. A CPU that computes with all its threads gains nothing from that:
+    they would wait for each other. Close it (`contextlib.closing`) where it may be left early.
+    """
+    threads = torch.get_num_threads()
+    coming: deque[list[Future[Item]]] = deque()
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            for numbers in batches:
+                coming.append([pool.submit(pictures.__getitem__, number) for number in numbers])
+                if len(coming) > ahead:
+                    yield collate([item.result() for item in coming.popleft()])
+            for items in coming:
+                yield collate([item.result() for item in items])
+    finally:
+        torch.set_num_threads(threads)  # the pool's threads have changed it for all that are yet to come
 
 
 class _Fetch(Dataset[Batch | InputError]):
@@ -215,14 +228,6 @@ class _Fetch(Dataset[Batch | InputError]):
             return self.source.batch(numbers)
         except InputError as error:
             return error
-
-
-def _cut(grid: Tensor, sample: Sample) -> Tensor:
-    """What the edits of `sample` leave of a `grid` [...,h,w] spread over the stored picture."""
-    for edit in sample.edits:
-        if isinstance(edit, KeepTop):
-            grid = grid[..., : max(1, grid.shape[-2] // edit.parts), :]
-    return grid
 
 
 def _stack(tensors: Sequence[Tensor | None]) -> Tensor | None:

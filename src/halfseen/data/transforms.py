@@ -30,7 +30,7 @@ MEAN_COLOUR = bytes(round(255 * m) for m in IMAGENET_MEAN)
 # end at ±1 of the input's scale, where a third of TransReID's float noise lies beyond.
 NOISE = bytes(round(min(max(127.5 + 127.5 * NormalDist().inv_cdf((i + 0.5) / 256), 0), 255)) for i in range(256))
 
-FIELD_STEP = 8  # fields come out on a grid of one cell per 8 x 8 pixels, whatever grid they came in on
+FIELD_STEP = 4  # fields come out on a grid of one cell per 4 x 4 pixels, whatever grid they came in on
 
 Bytes: TypeAlias = NDArray[np.uint8]
 Mask: TypeAlias = NDArray[np.bool_]
@@ -54,7 +54,7 @@ class View(NamedTuple):
 def apply(view: View, draw: Draw, augment: Augment, *, stored: Size | None = None) -> View:
     """`view` as `draw` says: everything moved alike, parts and fields emptied where the image is hidden.
 
-    `image` and `hidden` come out [3,H,W] and [H,W] of `augment`'s size, parts too, fields on H/8 x W/8 cells.
+    `image` and `hidden` come out [3,H,W] and [H,W] of `augment`'s size, parts too, fields on H/4 x W/4 cells.
     `hidden` is always there. `stored`: the size of the picture that the keypoints lie in, if the image is `resized`.
     """
     image = _move_image(view.image, draw, augment)
@@ -84,6 +84,11 @@ def resized(image: Tensor, augment: Augment) -> Tensor:
         return image
     batch = image.permute(1, 2, 0)[None].permute(0, 3, 1, 2)  # so torch sees that colours lie innermost
     return F.interpolate(batch, size, mode=augment.interpolation, antialias=True)[0]
+
+
+def resized_parts(parts: Tensor, augment: Augment) -> Tensor:
+    """The labels `parts` [h,w] as uint8 in `augment`'s size, [H,W]: what `apply` finds there is the same."""
+    return torch.from_numpy(_nearest(parts.numpy(), Draw(), augment).astype(np.uint8))
 
 
 def _size(image: Tensor) -> Size:
@@ -160,15 +165,32 @@ def _move_parts(parts: Tensor, hidden: Mask, draw: Draw, augment: Augment) -> Te
 
 
 def _move_fields(fields: Tensor, hidden: Mask, draw: Draw, augment: Augment) -> Tensor:
-    height, width = max(1, augment.height // FIELD_STEP), max(1, augment.width // FIELD_STEP)
-    rows = _sampling(_middles(height, draw.dy / augment.height), fields.shape[1])
-    columns = _sampling(_middles(width, draw.dx / augment.width, draw.flip), fields.shape[2])
-    moved = np.asarray(rows @ fields.float().numpy() @ columns.T)
+    """A cell shows what its first pixel does, and a pixel the stored cell that it lies in: nothing is blended.
+
+    So BPBreID's code has it, and what is done to each value by itself, such as the background's softmax, may be done
+    before or after.
+    """
+    first_rows, first_columns = _firsts(augment.height), _firsts(augment.width)
+    rows, columns = first_rows + draw.dy, first_columns + draw.dx
+    if draw.flip:
+        columns = augment.width - 1 - columns
+    down, across = _lying_in(rows, augment.height, fields.shape[1]), _lying_in(columns, augment.width, fields.shape[2])
+    moved = fields.float().numpy()[:, down[:, None], across]
     if draw.flip and augment.swap_sides:
         moved = moved[list(FLIPPED_FIELDS)]
-    pixels = np.ix_(_cells(_middles(height), augment.height), _cells(_middles(width), augment.width))
-    moved[:, hidden[pixels]] = 0
+    moved[:, hidden[np.ix_(first_rows, first_columns)]] = 0  # the padding too
     return torch.from_numpy(moved)
+
+
+def _firsts(size: int) -> NDArray[np.int64]:
+    """The first pixel of each cell along a side of `size` pixels."""
+    cells = max(1, size // FIELD_STEP)
+    return np.arange(cells) * size // cells
+
+
+def _lying_in(pixels: NDArray[np.int64], size: int, cells: int) -> NDArray[np.int64]:
+    """Which of the `cells` along a side of `size` pixels each of the `pixels` lies in; the border cells have no end."""
+    return (pixels * cells // size).clip(0, cells - 1)
 
 
 def _middles(cells: int, shift: float = 0.0, flip: bool = False) -> NDArray[np.float64]:
@@ -190,11 +212,3 @@ def _nearest(grid: NDArray[Any], draw: Draw, augment: Augment) -> NDArray[Any]:
     taken = (_cells(m[w], n) for m, w, n in zip((rows, columns), within, grid.shape, strict=True))
     seen[np.ix_(*within)] = grid[np.ix_(*taken)]
     return seen
-
-
-def _sampling(middles: NDArray[np.float64], cells: int) -> NDArray[np.float32]:
-    """Bilinear weights [result, cells] of one axis: the border cells reach to the edge, nothing lies beyond it."""
-    at = np.clip(middles * cells - 0.5, 0, cells - 1)
-    weights = np.maximum(0, 1 - np.abs(at[:, None] - np.arange(cells)))
-    weights[(middles < 0) | (middles > 1)] = 0
-    return np.asarray(weights, np.float32)

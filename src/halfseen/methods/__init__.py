@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from halfseen.methods import bot, bpbreid, pcb, vit
+from halfseen.methods import bot, bpbreid, ogfr, pcb, pgfl_kd, pirt, tsd, vit
 from halfseen.recipe import Method
 
-METHODS: dict[str, Method] = {method.name: method for method in (bot.METHOD, pcb.METHOD, vit.METHOD, bpbreid.METHOD)}
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        bot.METHOD,
+        pcb.METHOD,
+        vit.METHOD,
+        bpbreid.METHOD,
+        pgfl_kd.METHOD,
+        pirt.METHOD,
+        tsd.METHOD,
+        ogfr.METHOD,
+    )
+}

@@ -12,8 +12,9 @@ Where paper and released code differ, or the paper is silent:
 * `on_empty` "inf" is the paper's; code puts a pair without common part behind all others ("max+1").
 * At test time holistic vectors are taken after their neck, parts before any (code; the paper does not say).
 * The rate of the warm-up starts at a tenth (paper); code starts at a hundredth.
-* Labels of a cell: from confidence fields as published (resize, then the greatest channel). From part labels and
-  keypoints, which the paper does not use, a cell is a person where parts fill half of it (`ops.parts.grid_labels`).
+* Labels of a cell: from confidence fields as published (the background, the nearest stored value for each 4×4 pixels,
+  bilinear to the grid, the greatest channel). From part labels and keypoints, which the paper does not use, a cell is a
+  person where parts fill half of it (`ops.parts.grid_labels`).
 * For Market-1501 the code adds a triplet on the foreground: `ROWS["code-market"]`.
 """
 
@@ -35,7 +36,7 @@ from halfseen.ops.kernel import check_choice
 from halfseen.ops.losses import GiltTable, gilt, gilt_table, part_triplet, pixel_parts, triplet_by_part
 from halfseen.ops.parts import grid_labels, grid_maps, part_labels, visible_by_threshold, visible_parts
 from halfseen.ops.pooling import pool
-from halfseen.recipe import Cue, Method, Recipe, Stage
+from halfseen.recipe import Cue, Exhibit, Method, Recipe, Stage
 from halfseen.types import Batch, Cues, Embedding, InputError
 
 Attention: TypeAlias = Literal["learned", "fixed"]
@@ -57,10 +58,10 @@ def table(identity: str, triplet: str) -> GiltTable:
 class Config:
     """The paper's choices, and what may stand in their place.
 
-    `parts`: K, or the name of a grouping (8 for hidden people, "five_v" for holistic sets). `attention` "fixed" pools
-    by the cues themselves, also at test time. `visibility` "none" calls every part seen. `gilt`: what the identity
-    and the triplet loss of each embedding weigh (eq. 6). `margin` None is the soft triplet. `test` names what is
-    compared: embeddings, or parts by their own names.
+    `parts`: K, or the name of a grouping (8 for hidden people, "five_v" for holistic sets, as 5 is TSD's). `attention`
+    "fixed" pools by the cues themselves, also at test time. `visibility` "none" calls every part seen. `gilt`: what the
+    identity and the triplet loss of each embedding weigh (eq. 6). `margin` None is the soft triplet. `test` names what
+    is compared: embeddings that some loss teaches, or parts by their own names.
     """
 
     backbone: str = "resnet50"
@@ -74,7 +75,7 @@ class Config:
     gilt: GiltTable = field(default_factory=lambda: table("gfc", "p"))
     triplet: Triplet = "averaged"
     margin: float | None = 0.3  # α
-    smoothing: float = 0.1  # ε
+    smoothing: float = 0.1  # ε, of identities and of the parts of pixels
     pixel_weight: float = 0.35  # λ_pa
     test: tuple[str, ...] = ("foreground", "parts")
     on_empty: OnEmpty = "inf"
@@ -92,6 +93,16 @@ class Config:
                 f"test is {', '.join(self.test) or 'empty'}; name one or more of {', '.join(allowed)}, and concat, "
                 f"which is longer than the others, alone"
             )
+        if self.reduction and (untaught := [name for name in self.test if not self._teaches(name)]):
+            raise InputError(
+                f"test is {', '.join(self.test)}, and gilt gives no weight to a loss that would teach the reduction of "
+                f"{untaught[0]}; give it some, take {untaught[0]} out of test, or set reduction to None"
+            )
+
+    def _teaches(self, embedding: str) -> bool:
+        """Whether a loss reaches the reduction behind `embedding`; parts, alone and end to end, share one."""
+        rows = (embedding,) if embedding in EMBEDDINGS[:2] else ("concat", "parts")
+        return any(any(self.gilt[row]) for row in rows)
 
     @property
     def grouping(self) -> str:
@@ -148,37 +159,43 @@ class BPBreID(nn.Module):
         cells = self.backbone(images).cells
         if self.config.attention == "learned":
             pixels = self.pixels(cells)
-            maps = pixels.softmax(1)  # eq. 1
+            maps = pixels.softmax(1, dtype=torch.float32)  # eq. 1
         else:
             pixels, (h, w), (H, W) = None, cells.shape[2:], images.shape[2:]
-            maps = grid_maps(cues or Cues(), self.config.grouping, (h, w), (H, W)).to(cells)
-        vectors = self._pooled(cells, maps)
+            maps = grid_maps(cues or Cues(), self.config.grouping, (h, w), (H, W))
+        vectors = self._pooled(cells.float(), maps)
         normed, logits = self._identified(vectors)
         test, seen = self._tested(vectors | normed, visible(maps, self.config))
         return Output(maps, pixels, vectors, logits, test, seen)
 
     def _pooled(self, cells: Tensor, maps: Tensor) -> dict[str, Tensor]:
         """Eq. 3: `cells` [B,C,h,w] under `maps` [B,K+1,h,w], reduced."""
-        parts = maps[:, 1:]
-        pooled = {
-            "global": cells.mean((2, 3)),
-            "foreground": pool(cells, parts.amax(1, keepdim=True), self.config.foreground)[:, 0],
-            "parts": pool(cells, parts),
-        }
         vectors = {}
         for name, reduce in self.reductions.items():
-            rows = pooled[name].flatten(0, -2)  # parts share one reduction
-            vectors[name] = reduce(rows).view(*pooled[name].shape[:-1], -1)
+            pooled = self._pool(name, cells, maps[:, 1:])
+            rows = pooled.flatten(0, -2)  # parts share one reduction
+            vectors[name] = reduce(rows).view(*pooled.shape[:-1], -1)
         if "parts" in vectors:
             vectors["concat"] = vectors["parts"].flatten(1)
         return vectors
+
+    def _pool(self, name: str, cells: Tensor, parts: Tensor) -> Tensor:
+        """The vector [B,C] or vectors [B,K,C] of that name, before their reduction."""
+        with torch.autocast(cells.device.type, enabled=False):  # sums over all cells, which halves would round
+            match name:
+                case "global":
+                    return cells.mean((2, 3))
+                case "foreground":
+                    return pool(cells, parts.amax(1, keepdim=True), self.config.foreground)[:, 0]
+                case _:
+                    return pool(cells, parts)
 
     def _identified(self, vectors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The holistic `vectors` that have a neck, behind it; and the logits of all that have one."""
         names = self.config.names
         parts = dict(zip(names, vectors["parts"].unbind(1), strict=True)) if "parts" in vectors else {}
         normed, logits = self.necks({name: (vectors | parts)[name] for name in self.necks.norms})
-        if names[0] in logits:
+        if logits and self.config.gilt["parts"][0]:
             logits["parts"] = torch.stack([logits.pop(name) for name in names], 1)
         return {name: normed[name] for name in HOLISTIC if name in normed}, logits
 
@@ -230,6 +247,12 @@ def losses(out: Output, batch: Batch, config: Config) -> dict[str, Tensor]:
     return terms
 
 
+def shows(out: Output, config: Config) -> list[Exhibit]:
+    """The maps, and which of them eq. 4 takes for seen."""
+    title = "maps of parts that the network draws" if config.attention == "learned" else "maps of parts, from cues"
+    return [Exhibit(title, "parts", config.names, out.maps, visible(out.maps, config))]
+
+
 def distance(config: Config) -> VisibleParts:
     """Eq. 9."""
     return VisibleParts("unit-euclid", on_empty=config.on_empty)
@@ -248,22 +271,10 @@ def needs(config: Config) -> dict[Stage, frozenset[Cue]]:
 # No flips, which would exchange left and right. ResNet-50-IBN and HRNet-W32 see 384×128.
 RECIPE = Recipe(augment="bpbreid", warmup_from=0.1)
 
-METHOD = Method(
-    name="bpbreid",
-    title="BPBreID: learned body parts",
-    config=Config,
-    network=BPBreID,
-    embed=embed,
-    losses=losses,
-    recipe=RECIPE,
-    distance=distance(Config()),
-    needs=needs(Config()),
-    varies=varies,
-)
-
 
 def _combination(identity: str, triplet: str) -> Config:
-    """A row of Table 4. A foreground that nothing trains is not tested either."""
+    """A row of Table 4. A foreground that nothing trains is not tested either; such a row is compared on parts alone,
+    so that against the others two things differ: how it was trained, and what is compared."""
     test = ("foreground", "parts") if "f" in identity + triplet else ("parts",)
     return Config(gilt=table(identity, triplet), test=test)
 
@@ -276,7 +287,9 @@ ROWS: dict[str, Config] = {
     "1-hrnet": Config(backbone="hrnet_w32"),
     "1-holistic": Config(parts="five_v"),
     "code": Config(foreground="grid", visibility="argmax", on_empty="max+1"),
-    "code-market": Config(parts="five_v", gilt=table("gfc", "fp"), foreground="grid", visibility="argmax"),
+    "code-market": Config(
+        parts="five_v", gilt=table("gfc", "fp"), foreground="grid", visibility="argmax", on_empty="max+1"
+    ),
     "2-full": Config(),
     "2-fixed-attention": Config(attention="fixed"),
     "2-no-visibility": Config(visibility="none"),
@@ -298,3 +311,18 @@ ROWS: dict[str, Config] = {
     "4-identity-on-concat": _combination("c", "p"),
     "4-identity-on-holistic-alone": _combination("gfc", ""),
 }
+
+METHOD = Method(
+    name="bpbreid",
+    title="BPBreID: learned body parts",
+    config=Config,
+    network=BPBreID,
+    embed=embed,
+    losses=losses,
+    recipe=RECIPE,
+    distance=distance(Config()),
+    needs=needs(Config()),
+    varies=varies,
+    rows=ROWS,
+    shows=shows,
+)

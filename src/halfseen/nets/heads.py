@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 from torch import Tensor, nn
 
@@ -11,15 +11,13 @@ class Necks(nn.Module):
     """A BNNeck for each named vector: batch normalisation without a shift, then a classifier without a bias.
 
     Triplet losses read the vector before, identity losses the logits after. `dims` tells how long each vector is,
-    `people` how many identities there are (0: no classifiers, as at test time), `identified` whose vectors get a
-    classifier (None: all).
+    `people` how many identities there are (0: no classifiers, as at test time).
     """
 
-    def __init__(self, dims: Mapping[str, int], people: int, identified: Collection[str] | None = None) -> None:
+    def __init__(self, dims: Mapping[str, int], people: int) -> None:
         super().__init__()
         self.norms = nn.ModuleDict({name: _norm(dim) for name, dim in dims.items()})
-        names = dims if identified is None else identified
-        self.classifiers = nn.ModuleDict({name: _classifier(dims[name], people) for name in names if people})
+        self.classifiers = nn.ModuleDict({name: _classifier(dim, people) for name, dim in dims.items() if people})
 
     def forward(self, raw: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """`raw` name → [B,D] → the same normalised, and logits name → [B,people] where there is a classifier."""
@@ -29,14 +27,18 @@ class Necks(nn.Module):
 
 
 class PixelParts(nn.Module):
-    """BPBreID's equation 1, before the softmax: which of K parts, or the background (0), each cell shows."""
+    """BPBreID's equation 1, before the softmax: which of K parts, or the background (0), each cell shows.
 
-    def __init__(self, dim: int, parts: int) -> None:
+    TSD's equation 9 has no `bias`.
+    """
+
+    def __init__(self, dim: int, parts: int, *, bias: bool = True) -> None:
         super().__init__()
         self.norm = nn.BatchNorm2d(dim)
-        self.classifier = nn.Conv2d(dim, parts + 1, kernel_size=1)
+        self.classifier = nn.Conv2d(dim, parts + 1, kernel_size=1, bias=bias)
         nn.init.normal_(self.classifier.weight, std=0.001)
-        nn.init.zeros_(self.classifier.bias)  # type: ignore[arg-type]
+        if self.classifier.bias is not None:
+            nn.init.zeros_(self.classifier.bias)
 
     def forward(self, cells: Tensor) -> Tensor:
         """`cells` [B,D,h,w] → logits [B,K+1,h,w]."""

@@ -256,11 +256,6 @@ def visible_parts(labels: Tensor, count: int) -> Tensor:
     return seen.scatter_(1, labels.flatten(1).long(), True)[:, 1:]
 
 
-def visibility(maps: Tensor) -> Tensor:
-    """How well each part is seen: the peak of its map, [B,K,h,w] → [B,K] in 0..1."""
-    return maps.amax((2, 3)).clamp(0, 1)
-
-
 def visible_by_threshold(maps: Tensor, threshold: float) -> Tensor:
     """Which of `maps` [B,K,h,w] rise above `threshold` somewhere → bool [B,K]."""
     return maps.amax((2, 3)) > threshold

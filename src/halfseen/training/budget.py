@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
-from halfseen.encode import declared, normalised, testing
+from halfseen.encode import declared, normalised, testing, with_twins
 from halfseen.recipe import Method, Recipe
 from halfseen.types import Batch
 
@@ -57,6 +57,7 @@ def _saved_bytes(method: Method, config: Any, network: nn.Module, batch: Batch) 
             alive.append(tensor)
         return tensor
 
+    images, cues = with_twins(batch)
     with saved_tensors_hooks(note, lambda tensor: tensor):
-        sum(method.losses(network(normalised(network, batch.images), batch.cues), batch, config).values())
+        sum(method.losses(network(normalised(network, images), cues), batch, config).values())
     return sum(sizes.values())

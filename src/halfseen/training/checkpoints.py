@@ -53,17 +53,7 @@ def save_checkpoint(path: Path, run: Plain, state: State, network: nn.Module, op
 
 def load_checkpoint(path: Path, run: Plain, network: nn.Module, optimiser: Optimizer) -> State:
     """Bring `network` and `optimiser` to where the training `run` was stopped; another training is refused."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{shown(path)} cannot be read ({error.strerror or error}); check the folder") from error
-    try:
-        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        was, state = json.loads(content["run"]), State(**json.loads(content["state"]))
-    except BROKEN as error:
-        raise InputError(
-            f"{shown(path)} is cut short or no checkpoint; copy it again, or delete it to begin anew"
-        ) from error
+    content, was, state = _read(path)
     if differing := list(differences(was, run)):
         raise InputError(
             f"{shown(path.parent)} holds a training with {', '.join(differing[:3])}"
@@ -73,6 +63,30 @@ def load_checkpoint(path: Path, run: Plain, network: nn.Module, optimiser: Optim
     network.load_state_dict(content["network"])
     optimiser.load_state_dict(content["optimiser"])
     return state
+
+
+def load_trained(path: Path, about: Plain, network: nn.Module) -> bool:
+    """Bring `network` alone to where the training in `path` is, and say so; not if that is another than `about` it."""
+    content, was, _ = _read(path)
+    if {name: was.get(name) for name in about} != about:
+        return False
+    network.load_state_dict(content["network"])
+    return True
+
+
+def _read(path: Path) -> tuple[Plain, Plain, State]:
+    """All that a checkpoint holds, which training it is of, and how far that is."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{shown(path)} cannot be read ({error.strerror or error}); check the folder") from error
+    try:
+        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        return content, json.loads(content["run"]), State(**json.loads(content["state"]))
+    except BROKEN as error:
+        raise InputError(
+            f"{shown(path)} is cut short or no checkpoint; copy it again, or delete it to begin anew"
+        ) from error
 
 
 def differences(was: Mapping[str, Any], now: Mapping[str, Any], before: str = "") -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from time import perf_counter
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 NAME = "log.jsonl"
-OTHERS = ("lr", "gradient")  # what a step says beside its losses
 
 
 class Log:
@@ -55,21 +55,23 @@ class Meter:
     """What happened in some steps: means of what each said, and images a second."""
 
     def __init__(self) -> None:
-        self.sums: dict[str, float] = {}
+        self.losses: dict[str, float] = defaultdict(float)
+        self.others: dict[str, float] = defaultdict(float)
         self.steps = self.images = 0
         self.began = perf_counter()
 
-    def add(self, values: Mapping[str, float], images: int) -> None:
-        for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
+    def add(self, losses: Mapping[str, float], others: Mapping[str, float], images: int) -> None:
+        """What a step of `images` said: its `losses`, and what it said beside them."""
+        for sums, values in ((self.losses, losses), (self.others, others)):
+            for name, value in values.items():
+                sums[name] += value
         self.steps += 1
         self.images += images
 
     def summary(self) -> dict[str, Any]:
-        """`losses` by name, `lr`, `gradient` and `images_per_second`."""
-        means = {name: total / self.steps for name, total in self.sums.items()}
-        rest = {name: means.pop(name) for name in OTHERS}
-        return {"losses": means, **rest, "images_per_second": self.images / (perf_counter() - self.began)}
+        """`losses` by name, what was said beside them, and `images_per_second`."""
+        losses, others = ({name: s / self.steps for name, s in sums.items()} for sums in (self.losses, self.others))
+        return {"losses": losses, **others, "images_per_second": self.images / (perf_counter() - self.began)}
 
     def __str__(self) -> str:
         summary = self.summary()

@@ -48,8 +48,8 @@ class Settings:
 
     `out` is the folder of all it writes. After every so many epochs it is evaluated, under `protocols` (none: all that
     the set allows), and after the last. A line is logged every `interval` steps. A checkpoint is written after each
-    epoch, and every `save` steps. `memory` bytes of resized pictures are kept. `workers` processes make the batches.
-    `bars` and `say` are for the person who waits.
+    epoch, and every `save` steps. `memory` bytes of resized pictures and part labels are kept. `workers` processes make
+    the batches. `bars` and `say` are for the person who waits.
     """
 
     out: Path

@@ -1,23 +1,21 @@
-"""What a training starts with: devices, an optimiser, and a name for its pictures."""
+"""What a training starts with: devices, and a name for its pictures."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import Any
 
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision import MixedPrecision
-from torch import nn
-from torch.optim import SGD, Adam, Optimizer
+from torch import Tensor
 
+from halfseen.data.loading import CueSources
 from halfseen.encode import chosen_device
-from halfseen.recipe import Recipe
 from halfseen.training.settings import Settings
-from halfseen.types import Paste, Splits
+from halfseen.types import Paste, Sample, Splits
 from halfseen.weights import Plain
-
-MOMENTUM = 0.9  # of SGD
 
 
 def launch(settings: Settings) -> Fabric:
@@ -42,19 +40,9 @@ class _Autocast(MixedPrecision):
         return data
 
 
-def make_optimiser(network: nn.Module, recipe: Recipe) -> Optimizer:
-    """Adam or SGD; `speed` of a group is how many times as fast as the recipe says it learns."""
-    trained = [(name, value) for name, value in network.named_parameters() if value.requires_grad]
-    biases = [value for name, value in trained if name.endswith("bias")]
-    others = [value for name, value in trained if not name.endswith("bias")]
-    groups = [{"params": others, "speed": 1.0}, {"params": biases, "speed": recipe.bias_lr}]
-    if recipe.optimiser == "adam":
-        return Adam(groups, lr=recipe.lr, weight_decay=recipe.weight_decay)
-    return SGD(groups, lr=recipe.lr, weight_decay=recipe.weight_decay, momentum=MOMENTUM)
-
-
-def described(splits: Splits) -> Plain:
-    """The training part of `splits`: its name, how much it is, and a digest of what belongs to whom."""
+def described(splits: Splits, cues: CueSources | None) -> Plain:
+    """The training part of `splits`: its name, how much it is, which cues it comes with, and a digest of what belongs
+    to whom and of what the cues say."""
     lines = []
     for sample in splits.train:
         edits = [edit.seed if isinstance(edit, Paste) else edit.parts for edit in sample.edits]  # no paths: sets move
@@ -64,4 +52,22 @@ def described(splits: Splits) -> Plain:
         "people": len({sample.pid for sample in splits.train}),
         "images": len(splits.train),
         "digest": sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()[:16],
-    }
+        "cue": "none",
+    } | _told(cues or CueSources(), splits.train)
+
+
+def _told(cues: CueSources, samples: Sequence[Sample]) -> Plain:
+    """Which of the cues there is, and a digest of all it says."""
+    if cues.keypoints is not None:
+        return {"cue": "keypoints", "cue_digest": _digest([cues.keypoints])}
+    for name, read in (("parts", cues.parts), ("fields", cues.fields)):
+        if read is not None:
+            return {"cue": name, "cue_digest": _digest(map(read, samples))}
+    return {}
+
+
+def _digest(tensors: Iterable[Tensor]) -> str:
+    told = sha256()
+    for tensor in tensors:
+        told.update(tensor.numpy().tobytes())
+    return told.hexdigest()[:16]

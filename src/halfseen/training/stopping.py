@@ -9,12 +9,14 @@ from contextlib import suppress
 from math import isfinite
 from pathlib import Path
 from types import FrameType, TracebackType
+from typing import NoReturn
 
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from halfseen.data.files import shown, whole
+from halfseen.training.learning import Step
 from halfseen.types import Batch, InputError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -50,18 +52,16 @@ class StopSigns:
             raise Stopped
 
 
-def check_numbers(losses: Mapping[str, float], gradient: float, network: nn.Module, batch: Batch, path: Path) -> None:
-    """If a loss or the gradient's length is no finite number: save `batch` at `path` and say what the cause is."""
+def blame(step: Step, losses: Mapping[str, float], network: nn.Module, path: Path) -> NoReturn:
+    """A loss of `step` or its gradient is no finite number: save its batch at `path` and say what the cause is."""
     terms = {name: value for name, value in losses.items() if not isfinite(value)}
-    if not terms and isfinite(gradient):
-        return
     said = [f"the loss term {name!r} is {value}" for name, value in terms.items()] or ["all losses are finite"]
     said.append(_parameters_to_blame(network))
     with suppress(InputError):  # a full disk does not change the cause
-        save_batch(path, batch)
+        save_batch(path, step.batch)
     raise InputError(
-        f"{', '.join(said)}; the batch is kept in {shown(path)} and the weights before it stay as they were: "
-        f"lower --recipe.lr, set --recipe.clip, or look at that batch"
+        f"in step {step.number + 1:,} {', '.join(said)}; the batch is kept in {shown(path)} and the weights before it "
+        f"stay as they were: lower --recipe.lr, set --recipe.clip, or look at that batch"
     )
 
 

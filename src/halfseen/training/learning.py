@@ -1,0 +1,103 @@
+"""How weights change: the optimiser, one step of it, and what the step says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import inf
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, Optimizer
+
+from halfseen.recipe import Method, Recipe
+from halfseen.types import Batch, InputError
+
+MOMENTUM = 0.9  # of SGD
+
+
+class Said(NamedTuple):
+    """What a step says: its losses by name, and `lr`, `gradient` (its length) and what the method watches."""
+
+    losses: dict[str, float]
+    others: dict[str, float]
+
+
+class Step(NamedTuple):
+    """One step on one batch, when `number` steps were done. Its numbers [] may still be on their way."""
+
+    number: int
+    batch: Batch
+    rate: float
+    losses: dict[str, Tensor]
+    length: Tensor  # of the gradient
+    watched: dict[str, Tensor]
+
+    def read(self) -> Said:
+        """Wait for the numbers."""
+        names = (*self.losses, "gradient", *self.watched)
+        numbers = [*self.losses.values(), self.length, *self.watched.values()]
+        others = dict(zip(names, torch.stack([number.float() for number in numbers]).tolist(), strict=True))
+        return Said({name: others.pop(name) for name in self.losses}, {"lr": self.rate, **others})
+
+
+def make_optimiser(network: nn.Module, recipe: Recipe) -> Optimizer:
+    """Adam or SGD, fused as `learn` needs it; `speed` of a group is how many times as fast as the recipe it learns."""
+    trained = {name: value for name, value in network.named_parameters() if value.requires_grad}
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, value in trained.items():
+        groups.setdefault(_speed(name, recipe), []).append(value)
+    options = [{"params": values, "speed": speed} for speed, values in groups.items()]
+    if recipe.optimiser == "adam":
+        return Adam(options, recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+    return SGD(options, recipe.lr, MOMENTUM, weight_decay=recipe.weight_decay, nesterov=recipe.nesterov, fused=True)
+
+
+def _speed(name: str, recipe: Recipe) -> float:
+    fitting = [(len(beginning), factor) for beginning, factor in recipe.speeds if name.startswith(beginning)]
+    return max(fitting, default=(0, 1.0))[1] * (recipe.bias_lr if name.endswith("bias") else 1)
+
+
+def check_recipe(method: Method, recipe: Recipe, network: nn.Module, processes: int) -> None:
+    """Refuse what cannot be; the speeds of the method's own recipe may be for parts that some configs lack."""
+    if recipe.twins != method.recipe.twins:
+        raise InputError(
+            f"{method.name} learns from {'pairs of pictures' if method.recipe.twins else 'single pictures'}; "
+            f"leave recipe.twins as it is"
+        )
+    if processes > 1 and recipe.people < 2 * processes:
+        raise InputError(
+            f"of {recipe.people} people a batch {processes} processes get {recipe.people // processes} each, and one "
+            f"person alone has no negatives; begin fewer processes, or set recipe.people to {2 * processes} or more"
+        )
+    if recipe.nesterov and recipe.optimiser != "sgd":
+        raise InputError(
+            f"recipe.nesterov is a momentum of SGD's, and the optimiser is {recipe.optimiser}; "
+            f"set recipe.optimiser to sgd, or leave nesterov out"
+        )
+    names = [name for name, _ in network.named_parameters()]
+    for beginning, factor in (speed for speed in recipe.speeds if speed not in method.recipe.speeds):
+        if not any(name.startswith(beginning) for name in names):
+            known = ", ".join(dict.fromkeys(name.partition(".")[0] for name in names))
+            raise InputError(
+                f"recipe.speeds has {beginning!r}, with which the name of no parameter begins; they begin with {known}"
+            )
+        if not 0 <= factor < inf:
+            raise InputError(
+                f"recipe.speeds has {beginning!r} learn {factor} times as fast; give a number of 0 or more"
+            )
+
+
+def learn(optimiser: Optimizer, network: nn.Module, losses: Iterable[Tensor], clip: float | None) -> Tensor:
+    """Take a step, unless one of the `losses` or the gradient is no finite number; returns the gradient's length.
+
+    A gradient longer than `clip` is shortened. Fused optimisers hear of both on their device, as they do where losses
+    are scaled, so nobody waits for a GPU.
+    """
+    slopes = [value.grad.norm() for value in network.parameters() if value.grad is not None]
+    length = torch.stack(slopes).square().sum().sqrt()
+    told = vars(optimiser)
+    told["found_inf"] = (~torch.stack([*losses, length]).isfinite().all()).float()
+    told["grad_scale"] = None if clip is None else (length / clip).clamp(min=1)
+    optimiser.step()
+    return length

@@ -1,0 +1,249 @@
+"""How weights change: speeds, momentum, clipping, numbers that are none, and what a step says of itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from math import inf, isnan, nan
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from halfseen.recipe import Method, Recipe
+from halfseen.train import BAD_BATCH, CHECKPOINT, Training, train
+from halfseen.training.learning import check_recipe, learn, make_optimiser
+from halfseen.training.log import read_log
+from halfseen.training.settings import Settings
+from halfseen.types import Batch, InputError, Splits
+from standins import RECIPE, TINY, Config, Output, Tiny, draw_set, read_drawn, same
+
+SGD = replace(RECIPE, optimiser="sgd", lr=0.5, weight_decay=0.0, bias_lr=1.0)
+
+
+@pytest.fixture(scope="module")
+def splits(tmp_path_factory: pytest.TempPathFactory) -> Splits:
+    return read_drawn(draw_set(tmp_path_factory.mktemp("set")))
+
+
+def network() -> Tiny:
+    torch.manual_seed(0)
+    return Tiny(Config(), people=3)
+
+
+# --- The optimiser ---
+
+
+def speeds(made: nn.Module, recipe: Recipe) -> dict[str, float]:
+    """How many times as fast each parameter learns, by name."""
+    groups = make_optimiser(made, recipe).param_groups
+    by_value = {id(value): group["speed"] for group in groups for value in group["params"]}
+    return {name: by_value[id(value)] for name, value in made.named_parameters()}
+
+
+def test_the_longest_fitting_beginning_counts_and_biases_are_faster_still() -> None:
+    given = (("backbone.norm", 0.0), ("backbone", 0.1), ("class", 5.0))
+    assert speeds(network(), replace(SGD, bias_lr=2.0, speeds=given)) == {
+        "backbone.conv.weight": 0.1,
+        "backbone.conv.bias": 0.2,
+        "backbone.norm.weight": 0.0,
+        "backbone.norm.bias": 0.0,
+        "classifier.weight": 5.0,
+        "classifier.bias": 10.0,
+    }
+
+
+def test_what_is_not_trained_has_no_speed() -> None:
+    made = network()
+    made.backbone.conv.requires_grad_(False)
+    assert len(make_optimiser(made, SGD).param_groups[0]["params"]) == 4
+
+
+def test_speeds_reach_the_weights(splits: Splits, tmp_path: Path) -> None:
+    recipe = replace(SGD, warmup=0, speeds=(("backbone", 0.1),))
+    training, batch = begun(splits, tmp_path, recipe)
+    before = {name: value.clone() for name, value in training.network.named_parameters()}
+    training._step(batch)
+    for name, now in training.network.named_parameters():
+        assert now.grad is not None
+        rate = 0.05 if name.startswith("backbone") else 0.5
+        torch.testing.assert_close(now, before[name] - rate * now.grad)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_momentum_by_hand(nesterov: bool) -> None:
+    made = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(made.weight, 2.0)
+    optimiser = make_optimiser(made, replace(SGD, nesterov=nesterov))
+    value, speed = 2.0, 0.0
+    for slope in (1.0, -3.0, 0.5):
+        made.weight.grad = torch.full((1, 1), slope)
+        learn(optimiser, made, [torch.zeros(())], None)
+        speed = 0.9 * speed + slope
+        value -= 0.5 * (slope + 0.9 * speed if nesterov else speed)
+        assert made.weight.item() == pytest.approx(value)
+
+
+def test_adam_by_hand() -> None:
+    made = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(made.weight, 2.0)
+    optimiser = make_optimiser(made, replace(SGD, optimiser="adam", lr=0.1, weight_decay=0.3))
+    value, mean, square = 2.0, 0.0, 0.0
+    for step, slope in enumerate((1.0, -3.0, 0.5), 1):
+        optimiser.param_groups[0]["lr"] = 0.1 / step
+        made.weight.grad = torch.full((1, 1), slope)
+        learn(optimiser, made, [torch.zeros(())], None)
+        slope += 0.3 * value  # noqa: PLW2901  (the decay is part of the slope)
+        mean, square = 0.9 * mean + 0.1 * slope, 0.999 * square + 0.001 * slope**2
+        value -= 0.1 / step * mean / (1 - 0.9**step) / ((square / (1 - 0.999**step)) ** 0.5 + 1e-8)
+        assert made.weight.item() == pytest.approx(value)
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+@pytest.mark.parametrize(
+    ("losses", "slope", "clip"),
+    [([nan, 1.0], 1.0, None), ([1.0, inf], 1.0, 0.5), ([1.0], nan, None), ([1.0], -inf, 0.5)],
+)
+def test_a_bad_number_changes_nothing(optimiser: Any, losses: list[float], slope: float, clip: float | None) -> None:
+    made = [nn.Linear(3, 2) for _ in "ab"]
+    made[1].load_state_dict(made[0].state_dict())
+    optimisers = [make_optimiser(each, replace(SGD, optimiser=optimiser)) for each in made]
+    for number in range(3):
+        for each, own in zip(made, optimisers, strict=True):
+            go(each, own, [1.0], float(number + 1), clip)
+        bad = go(made[0], optimisers[0], losses, slope, clip)
+        assert bad.isfinite() == (slope == 1.0)
+        assert made[0].weight.grad is not None
+        assert same(made[0].weight.grad.isfinite(), torch.full((2, 3), slope == 1.0))  # there to look at
+    assert same(made[0].state_dict(), made[1].state_dict())
+    assert same(optimisers[0].state_dict(), optimisers[1].state_dict())
+
+
+def go(made: nn.Module, optimiser: Optimizer, losses: list[float], slope: float, clip: float | None) -> Tensor:
+    """One step, every slope being the same."""
+    for value in made.parameters():
+        value.grad = torch.full_like(value, slope)
+    return learn(optimiser, made, torch.tensor(losses).unbind(), clip)
+
+
+@pytest.mark.parametrize("clip", [None, 0.5, 5.0, 50.0])
+def test_a_gradient_is_shortened_to_the_clip(clip: float | None) -> None:
+    made = nn.Linear(4, 1, bias=False)
+    nn.init.zeros_(made.weight)
+    length = go(made, make_optimiser(made, SGD), [1.0], 3.0, clip).item()
+    assert length == pytest.approx(6.0)  # √(4·3²)
+    assert made.weight.tolist()[0] == pytest.approx([-0.5 * 3.0 * min(1, (clip or 50) / 6)] * 4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"nesterov": True, "optimiser": "adam"}, "nesterov is a momentum of SGD's, and the optimiser is adam"),
+        (
+            {"speeds": (("neck", 2.0),)},
+            "'neck', with which the name of no parameter begins; they begin with backbone, cl",
+        ),
+        ({"speeds": (("backbone", -1.0),)}, "'backbone' learn -1.0 times as fast; give a number of 0 or more"),
+        ({"speeds": (("backbone", nan),)}, "'backbone' learn nan times as fast"),
+        ({"twins": True}, "tiny learns from single pictures; leave recipe.twins as it is"),
+    ],
+)
+def test_recipes_that_cannot_be(changes: Any, said: str, splits: Splits, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=said):
+        train(TINY, Config(), replace(SGD, **changes), splits, {}, Settings(tmp_path / "out", start="none"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_speeds_of_a_methods_own_recipe_may_be_for_what_a_row_lacks() -> None:
+    recipe = replace(SGD, speeds=(("teacher", 2.0),))
+    check_recipe(replace(TINY, recipe=recipe), recipe, network(), 1)
+    with pytest.raises(InputError, match="'teacher', with which"):
+        check_recipe(TINY, recipe, network(), 1)
+
+
+def test_each_process_needs_two_people() -> None:
+    check_recipe(TINY, replace(SGD, people=4), network(), 2)
+    check_recipe(TINY, replace(SGD, people=1), network(), 1)
+    with pytest.raises(InputError, match=r"of 6 people a batch 4 processes get 1 each.*set recipe.people to 8 or more"):
+        check_recipe(TINY, replace(SGD, people=6), network(), 4)
+
+
+# --- What a step says ---
+
+
+def begun(splits: Splits, out: Path, recipe: Recipe = RECIPE, method: Method = TINY) -> tuple[Training, Batch]:
+    """A training before its first step, and the first batch."""
+    how = Settings(out, device="cpu", start="none", interval=2)
+    training = Training(method, Config(), recipe, splits, {}, settings=how)
+    return training, training.handed(training.source.batch(next(iter(training.batches))))
+
+
+def test_what_a_method_watches_is_logged_and_not_minimised(splits: Splits, tmp_path: Path) -> None:
+    def watch(out: Output, batch: Batch, _: Config) -> dict[str, Tensor]:
+        assert not torch.is_grad_enabled()
+        return {"first": batch.pids[0], "spread": out.vectors.std(), "odd": torch.tensor(nan)}
+
+    for name, method in (("plain", TINY), ("watched", replace(TINY, watch=watch))):
+        begun(splits, tmp_path / name, method=method)[0].run()
+    plain, watched = (torch.load(tmp_path / name / CHECKPOINT) for name in ("plain", "watched"))
+    assert same(plain["network"], watched["network"])
+    lines = [line for line in read_log(tmp_path / "watched" / "log.jsonl") if line["kind"] == "steps"]
+    assert all(line["losses"].keys() == {"identity", "triplet"} for line in lines)
+    assert all(line["spread"] > 0 and 0 <= line["first"] <= 3 and isnan(line["odd"]) for line in lines)
+
+
+def test_looking_a_step_late_changes_neither_weights_nor_log(splits: Splits, tmp_path: Path) -> None:
+    for name, lag in (("at_once", 0), ("late", 1)):
+        training, _ = begun(splits, tmp_path / name, replace(RECIPE, epochs=4))
+        training.under_way.lag = lag
+        training.run()
+    one, other = (torch.load(tmp_path / name / CHECKPOINT) for name in ("at_once", "late"))
+    assert same(one["network"], other["network"])
+    logs = [read_log(tmp_path / name / "log.jsonl") for name in ("at_once", "late")]
+    assert [{**line, "images_per_second": 0} for line in logs[0]] == [
+        {**line, "images_per_second": 0} for line in logs[1]
+    ]
+
+
+@pytest.fixture
+def spoilt(splits: Splits, tmp_path: Path) -> Callable[[int], Training]:
+    """A training whose fifth batch, of nine, brings a loss that is none."""
+
+    def make(lag: int) -> Training:
+        recipe = replace(RECIPE, epochs=3, images=1, people=4)
+        training, _ = begun(splits, tmp_path, recipe)
+        training.under_way.lag = lag
+        training.batches.set_epoch(1)
+        training.source.set_epoch(1)
+        bad = training.source.batch(list(training.batches)[1]).images
+
+        def losses(out: Output, batch: Batch, config: Config) -> dict[str, Tensor]:
+            terms = TINY.losses(out, batch, config)
+            return terms | {"identity": terms["identity"] * nan} if torch.equal(batch.images, bad) else terms
+
+        training.method = replace(TINY, losses=losses)
+        return training
+
+    return make
+
+
+@pytest.mark.parametrize("lag", [0, 1])
+def test_a_bad_step_is_named_with_its_own_batch_and_gradients(
+    lag: int, spoilt: Callable[[int], Training], tmp_path: Path
+) -> None:
+    training = spoilt(lag)
+    with pytest.raises(InputError) as error:
+        training.run()
+    assert training.steps == 3
+    assert "in step 5 the loss term 'identity' is nan, the gradient is not finite at 6 of 6" in str(error.value)
+    training.source.set_epoch(1)
+    assert torch.equal(
+        load_file(tmp_path / BAD_BATCH)["images"], training.source.batch(list(training.batches)[1]).images
+    )
+    assert all(value.isfinite().all() for value in training.network.state_dict().values() if value.ndim)
+    assert json.loads(torch.load(tmp_path / CHECKPOINT)["state"])["done"] == 3
