@@ -3,7 +3,8 @@
 `encode` as `halfseen encode` calls it (JPEG files decoded, resized, collated, normalised, forward, embedding, back to
 the CPU) against the forward pass of the same network in the same precision on batches of 64 that lie ready, in turns.
 Both tiers' convolutional backbones at their picture sizes, random weights; the pictures are the street's, over and over
-until there are enough. On a GPU worker processes make the batches, and their start is counted: large sets count.
+until there are enough. On a CPU as many threads decode as compute afterwards; on a GPU worker processes make the
+batches, and their start is counted: large sets count.
 """
 
 from __future__ import annotations

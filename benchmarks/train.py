@@ -15,6 +15,7 @@ from __future__ import annotations
 import copy
 import statistics
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -70,8 +71,8 @@ def full(training: Training, work: Work) -> float:
     warm = READY * work.workers
     numbers = list(islice(cycle(training.batches), warm + work.steps))
     start = time.perf_counter()
-    for done, batch in enumerate(Loader(training.pictures, numbers, work.workers), 1):
-        training._step(training.handed(batch))
+    for done, batch in enumerate(Loader(training.source, numbers, work.workers), 1):
+        deque(training.under_way.add(training._step(training.handed(batch))), maxlen=0)  # as the loop reads them
         if done == warm:
             settle(work.device)
             start = time.perf_counter()
@@ -97,7 +98,7 @@ def jobs_of(tier: TierName, precision: Precision, splits: Splits, options: Optio
     bot, bpbreid = (begin(name, tier, precision, splits, options) for name in ("bot", "bpbreid"))
     size = bot.recipe.people * bot.recipe.images
     work = Work(options.device, size, 1 if options.small else STEPS[options.device, tier], options.workers)
-    batch = bot.handed(bot.pictures.batch(next(iter(bot.batches))))
+    batch = bot.handed(bot.source.batch(next(iter(bot.batches))))
     images, jobs = normalised(bot.network, batch.images), Jobs()
     if precision == "float32":
         plain = copy.deepcopy(bot.network).to(memory_format=torch.contiguous_format)
@@ -129,12 +130,12 @@ def show(tier: TierName, splits: Splits, options: Options) -> None:
 def batches(training: Training) -> None:
     """What making a batch takes this one process, with part labels."""
     anew, numbers = training.pictures, next(iter(training.batches))
-    memory = Memory(len(anew), anew.augment)
+    memory = Memory(len(anew), anew.augment, parts=True)
     kept = Pictures(anew.samples, anew.augment, anew.cues, labels=anew.labels, seed=SEED, memory=memory)
     for what, seconds in zip(
         ("decoded", "kept in memory"), in_turns(partial(anew.batch, numbers), partial(kept.batch, numbers)), strict=True
     ):
-        print(f"  a batch of BPBreID's, pictures {what}: {1000 * statistics.median(seconds):.1f} ms")
+        print(f"  a batch of BPBreID's, pictures and part labels {what}: {1000 * statistics.median(seconds):.1f} ms")
 
 
 if __name__ == "__main__":
