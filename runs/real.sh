@@ -29,5 +29,5 @@ run() { # NAME METHOD OPTIONS...: one training for each seed, its scores, and th
 }
 
 run bot bot
-run pcb pcb
+run pcb pcb --recipe.optimiser sgd --recipe.lr 0.1 --recipe.speeds backbone 0.1 # with Adam it learns nothing here
 run bpbreid bpbreid --config.parts 5 --config.pixel-weight 3
