@@ -3,7 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test format hooks bench clean
+FILM := $(VENV)/film/usr/share/doc/opencv-doc/examples/data/vtest.avi
+
+.PHONY: demo test pedestrians format hooks bench clean
 
 demo: $(VENV)/.ready
 	$(BIN)/halfseen demo
@@ -14,6 +16,14 @@ test: $(VENV)/.ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m pytest --cov=halfseen --cov-report=term:skip-covered --cov-fail-under=90
+
+# A real street, indexed and searched: OpenCV's sample film, out of Debian's package, which is not installed.
+pedestrians: $(VENV)/.ready $(FILM)
+	HALFSEEN_FILM=$(FILM) $(BIN)/python -m pytest -m slow tests/gallery/test_pedestrians.py
+
+$(FILM):
+	mkdir -p $(VENV)/film
+	cd $(VENV)/film && apt-get download opencv-doc && dpkg-deb -x opencv-doc_*.deb . && rm opencv-doc_*.deb
 
 format: $(VENV)/.ready
 	$(BIN)/ruff format .

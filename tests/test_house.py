@@ -17,6 +17,7 @@ import pytest
 from halfseen.cli import GROUPS, VERBS
 
 ROOT = Path(__file__).parents[1]
+PACKAGES = {"PIL": "pillow", "lance": "pylance", "cv2": "opencv-contrib-python-headless"}
 POSITIONAL = "Positional["
 SOURCES = sorted((ROOT / "src/halfseen").rglob("*.py"))
 FORBIDDEN = re.compile(
@@ -82,7 +83,8 @@ def test_every_import_is_declared() -> None:
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             imported |= {name.split(".")[0] for name in names}
     foreign = imported - set(sys.stdlib_module_names) - {"halfseen"}
-    assert {"pillow" if name == "PIL" else name.lower().replace("_", "-") for name in foreign} - optional == declared
+    found = {PACKAGES.get(name, name.lower().replace("_", "-")) for name in foreign}
+    assert found - optional == declared
 
 
 def package_names(requirements: Iterable[str]) -> set[str]:

@@ -1,7 +1,7 @@
 """The command line: each verb parses its words, calls one function and prints the answer.
 
-Exit codes: 0 done; 1 `data check` or `cues check` found faults; 2 something could not be done, and one
-sentence said why.
+Exit codes: 0 done; 1 `data check`, `cues check` or `gallery verify` found faults; 2 something could not be done, and
+one sentence said why.
 """
 
 from __future__ import annotations
@@ -20,8 +20,12 @@ from tyro.conf import FlagCreatePairsOff
 from halfseen import __version__, printing
 from halfseen.cue_verbs import CheckCues, MakeCues
 from halfseen.data_verbs import CheckSet, ExportSet, ListSets
+from halfseen.gallery_verbs import Calibrate, Compact, ExportGallery, Forget, GalleryInfo, ImportGallery, Verify
+from halfseen.index_verbs import Index
 from halfseen.report_verbs import Report
 from halfseen.score_verbs import Encode, Evaluate
+from halfseen.search_verbs import Search
+from halfseen.serve_verbs import Serve
 from halfseen.types import InputError
 from halfseen.world_verbs import DrawSheet, RenderWorld
 
@@ -71,6 +75,14 @@ class World:
 
 
 @dataclass(frozen=True)
+class Gallery:
+    """Look after a gallery: `halfseen gallery --help`."""
+
+    def run(self) -> int:
+        return main(["gallery", "--help"])
+
+
+@dataclass(frozen=True)
 class Train:
     """Train a method: `halfseen train --help`."""
 
@@ -85,6 +97,10 @@ VERBS: Verbs = {
     "encode": Encode,
     "evaluate": Evaluate,
     "report": Report,
+    "index": Index,
+    "search": Search,
+    "serve": Serve,
+    "gallery": Gallery,
     "data": Data,
     "cues": Cues,
     "world": World,
@@ -94,6 +110,15 @@ GROUPS: dict[str, Verbs] = {
     "data": {"list": ListSets, "check": CheckSet, "export": ExportSet},
     "cues": {"make": MakeCues, "check": CheckCues},
     "world": {"render": RenderWorld, "sheet": DrawSheet},
+    "gallery": {
+        "info": GalleryInfo,
+        "forget": Forget,
+        "verify": Verify,
+        "compact": Compact,
+        "export": ExportGallery,
+        "import": ImportGallery,
+        "calibrate": Calibrate,
+    },
 }
 
 

@@ -1,0 +1,1 @@
+"""Stored embeddings and their facts, and the search over them."""

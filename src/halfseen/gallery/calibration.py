@@ -1,0 +1,202 @@
+"""How sure an answer is: the chance that it is the person, learned from a gallery in which everyone has a name.
+
+Three things tell: the distance; how far the answer stands out from the crowd, in standard deviations of the query's
+distances to it; and how much of the body both pictures show. A logistic regression on the first answers of labelled
+queries makes them a chance. A gallery with more images than the labelled one holds more strangers that look alike at
+the same distance, in proportion: that many times the odds are lowered. They are never raised: that a gallery is small
+does not say that the person is in it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from halfseen.data.embeddings import Encoded
+from halfseen.drawing.charts import Line, curve, percent
+from halfseen.gallery.probes import Mean
+from halfseen.gallery.store import Gallery
+from halfseen.ops.distance import VisibleParts, blocks, nearest
+from halfseen.types import Embedding, Facts, InputError
+
+NOTE = "calibration"  # its name among the gallery's notes
+CROWD = 1024  # images that stand for all
+ANSWERS = 50  # of a labelled query, that are learned from
+FOLDS = 5  # people are split into so many groups; each is told by what the others taught
+BINS = 10
+SHRINK = 1e-3  # how much large coefficients cost
+STEPS = 50  # of Newton's method, which needs ten
+
+
+class Crowd(NamedTuple):
+    """Some images for all of a gallery: `directions` [c,P·D] are v·direction, `weights` [c,P] are v."""
+
+    directions: Tensor
+    weights: Tensor
+
+    @staticmethod
+    def of(embedding: Embedding) -> Crowd:
+        each = Mean.each(embedding)
+        return Crowd(each.sums.flatten(1), each.weights)
+
+    def moments(self, mean: Mean) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the distances of each person [q] to those of the crowd who share a part."""
+        shared = mean.weights @ self.weights.T
+        there, count = shared > 0, (shared > 0).sum(1).clamp(min=1)
+        distances = torch.where(there, 1 - mean.sums.flatten(1) @ self.directions.T / shared, 0.0)
+        middle = distances.sum(1) / count
+        spread = torch.where(there, (distances - middle[:, None]).square(), 0.0).sum(1) / count
+        return middle, spread.sqrt()
+
+
+class Signs(NamedTuple):
+    """What tells how sure an answer is: its distance, how far it stands out, how much both show."""
+
+    distance: Tensor
+    margin: Tensor
+    shown: Tensor
+
+
+def signs_of(crowd: Crowd, mean: Mean, distances: Tensor, seen: Tensor) -> Signs:
+    """Of each person's answers, with `distances` [q,k] and `seen` [q,k,P]."""
+    middle, spread = crowd.moments(mean)
+    margin = (middle[:, None] - distances) / spread.clamp(min=1e-6)[:, None]
+    return Signs(distances, margin.clamp(-20, 20), seen.mean(2))
+
+
+class Bin(NamedTuple):
+    """Of the `answers` that were given about this chance: its mean, and the share that was right."""
+
+    said: float
+    right: float
+    answers: int
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was learned from `name`: a gallery of `rows` images, `answers` to queries for so many `people`.
+
+    `coefficients`: of 1, distance, margin and shown. Of people whose answers were not learned from: `bins`, the mean
+    gap between chance said and share right (`error`), and the mean square of what a chance is off (`brier`).
+    """
+
+    name: str
+    coefficients: tuple[float, float, float, float]
+    rows: int
+    answers: int
+    people: int
+    error: float
+    brier: float
+    bins: tuple[Bin, ...]
+
+    def chance(self, signs: Signs, rows: int) -> Tensor:
+        """The chance that each answer, from a gallery of so many `rows`, is the person."""
+        odds = _table(signs) @ torch.tensor(self.coefficients, dtype=torch.float64)
+        return torch.sigmoid(odds - math.log(max(1.0, rows / self.rows))).float()
+
+
+def calibrate(query: Encoded, gallery: Encoded, name: str) -> Calibration:
+    """Learn from labelled pictures; `name` says which, for those who read it later."""
+    signs, right, people = _answers(query, gallery)
+    table, right = _table(signs), right.double()
+    if not 0 < int(right.sum()) < len(right):
+        raise InputError(
+            f"of {len(right)} answers {int(right.sum())} are right, and both kinds are needed to learn from; "
+            f"give queries whose people are in the gallery, among others"
+        )
+    kinds = sorted(set(people.tolist()))
+    place = torch.searchsorted(torch.tensor(kinds), people)
+    said = torch.zeros_like(right)
+    for fold in range(min(FOLDS, len(kinds))):
+        held = place % FOLDS == fold
+        said[held] = torch.sigmoid(table[held] @ _logistic(table[~held], right[~held]))
+    bins = _bins(said, right)
+    error = sum(each.answers * abs(each.said - each.right) for each in bins) / len(right)
+    found = tuple(_logistic(table, right).tolist())
+    brier = float((said - right).square().mean())
+    rows = int((gallery.facts.pids >= 0).sum())
+    return Calibration(name, found, rows, len(right), len(kinds), error, brier, tuple(bins))
+
+
+def keep_calibration(gallery: Gallery, calibration: Calibration) -> None:
+    """From now on the answers of `gallery` bear a confidence."""
+    gallery.keep_note(NOTE, asdict(calibration))
+
+
+def calibration_of(gallery: Gallery) -> Calibration | None:
+    """What was kept with `gallery`."""
+    noted = gallery.notes().get(NOTE)
+    if noted is None:
+        return None
+    bins = tuple(Bin(*each) for each in noted["bins"])
+    return Calibration(**noted | {"coefficients": tuple(noted["coefficients"]), "bins": bins})
+
+
+def draw_reliability(calibration: Calibration) -> str:
+    """An SVG of chances said and shares right."""
+    lines = [
+        Line("said and right", [(each.said, each.right) for each in calibration.bins]),
+        Line("ideal", [(0.0, 0.0), (1.0, 1.0)]),
+    ]
+    return curve(lines, "how often answers are right", "chance said", "share right", say=percent)
+
+
+def _answers(query: Encoded, gallery: Encoded) -> tuple[Signs, Tensor, Tensor]:
+    """Of the first answers [M] their signs, whether they are right, and who was asked for.
+
+    Images of the person's own camera are no answers, where cameras are known.
+    """
+    rows = gallery.facts.pids >= 0
+    embedding, facts = gallery.embedding[rows], gallery.facts[rows]
+    crowd = Crowd.of(embedding[:: max(1, -(-len(embedding) // CROWD))])
+    found: list[tuple[Tensor, ...]] = []
+    for start, block in blocks(VisibleParts("cosine"), query.embedding, embedding):
+        some = slice(start, start + len(block))
+        asked = query.facts[some]
+        near = nearest(block.masked_fill_(_junk(asked, facts, gallery.has_cameras), torch.inf), ANSWERS)
+        seen = query.embedding.visibility[some, None] * embedding.visibility[near.indices]
+        signs = signs_of(crowd, Mean.each(query.embedding[some]), near.distances, seen)
+        pids = asked.pids[:, None].expand_as(near.indices)
+        there = near.distances < torch.inf
+        right = facts.pids[near.indices] == pids
+        found.append(tuple(column[there] for column in (*signs, right, pids)))
+    distance, margin, shown, right, pids = (torch.cat(column) for column in zip(*found, strict=True))
+    return Signs(distance, margin, shown), right, pids
+
+
+def _junk(query: Facts, gallery: Facts, has_cameras: bool) -> Tensor:
+    """bool [Q,G]: images of the same person by the same camera."""
+    same = query.pids[:, None] == gallery.pids
+    return same & (query.camids[:, None] == gallery.camids) if has_cameras else torch.zeros_like(same)
+
+
+def _table(signs: Signs) -> Tensor:
+    """[...,4]."""
+    columns = [torch.ones_like(signs.distance), signs.distance, signs.margin, signs.shown]
+    return torch.stack([column.double() for column in columns], -1)
+
+
+def _logistic(table: Tensor, right: Tensor) -> Tensor:
+    """The coefficients [F] of a logistic regression of `right` [M] on `table` [M,F], by Newton's method."""
+    found = table.new_zeros(table.shape[1])
+    cost = SHRINK * len(table) * torch.eye(len(found), dtype=table.dtype)
+    cost[0, 0] = 1e-9
+    for _ in range(STEPS):
+        said = torch.sigmoid(table @ found)
+        slope = table.T @ (said - right) + cost @ found
+        bend = (table * (said * (1 - said))[:, None]).T @ table + cost
+        step = torch.linalg.solve(bend, slope)
+        found = found - step
+        if float(step.abs().max()) < 1e-10:
+            break
+    return found
+
+
+def _bins(said: Tensor, right: Tensor) -> list[Bin]:
+    place = (said * BINS).long().clamp(max=BINS - 1)
+    inside = [place == number for number in range(BINS)]
+    return [Bin(float(said[s].mean()), float(right[s].mean()), int(s.sum())) for s in inside if bool(s.any())]

@@ -1,0 +1,46 @@
+"""Which files are in a gallery as a whole: a Lance table of the digests of their contents, beside that of the images.
+
+They are noted after the images are stored. So an interrupted run may have left images of a file that is not noted, but
+never a note without the images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+import pyarrow as pa
+
+from halfseen.gallery.tables import Dataset, among, exists, guarded, joined, lance, write
+
+TABLE = "sources.lance"
+SCHEMA = pa.schema([("digest", pa.string())])
+
+
+def make_finished(folder: str) -> None:
+    """An empty table, unless there is one, as where a making of the gallery was broken off."""
+    if not exists(joined(folder, TABLE)):
+        write(SCHEMA.empty_table(), joined(folder, TABLE), "create")
+
+
+def read_finished(folder: str, digests: Iterable[str] | None = None) -> pa.Table:
+    """Those of `digests`, or all, that are noted."""
+    rows = "true" if digests is None else among("digest", frozenset(digests))
+    with guarded(folder, "reading"):
+        return _open(folder).to_table(filter=rows)
+
+
+def add_finished(folder: str, digests: Iterable[str]) -> None:
+    """Note them, for one who alone is writing."""
+    write(pa.table({"digest": sorted(set(digests))}, schema=SCHEMA), joined(folder, TABLE), "append")
+
+
+def compact_finished(folder: str, grace: timedelta) -> None:
+    """Merge small files, for one who alone is writing."""
+    table = _open(folder)
+    table.optimize.compact_files()
+    table.cleanup_old_versions(older_than=grace, delete_unverified=True)
+
+
+def _open(folder: str) -> Dataset:
+    return lance().dataset(joined(folder, TABLE))

@@ -1,0 +1,1 @@
+"""From folders, tables and films to stored sightings."""

@@ -1,0 +1,247 @@
+"""Folders, tables and films → a gallery: each content once, and nothing done twice after a stop.
+
+What is done is noted by the digest of a file (of a film also stretch by stretch), so that the same file adds nothing
+the second time, wherever it lies by then. What was stored of a file that was not finished is replaced.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from halfseen.data.files import shown
+from halfseen.gallery.indexing.detectors import Detect, DetectorName, load_detector
+from halfseen.gallery.indexing.films import Passages, passages
+from halfseen.gallery.indexing.model import Model
+from halfseen.gallery.indexing.patterns import Pattern
+from halfseen.gallery.indexing.pictures import Picture, batches, digests, read_pictures, thumbnail
+from halfseen.gallery.indexing.sources import DamagedError, Found, Source, find
+from halfseen.gallery.sightings import Fact
+from halfseen.gallery.store import DONE, IMAGES, Gallery, ModelFacts
+from halfseen.training.settings import Bars, Say, no_bar, say_nothing
+from halfseen.types import Embedding, InputError
+
+COMPARED = 1024  # files whose digests are looked up together
+BEGUN = {IMAGES, DONE, "writing.lock"}  # what a making that was broken off may have left
+ROWS, SECONDS = 4096, 15.0  # stored together at most; a kill costs no more than that
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to index.
+
+    `patterns` read names. Films are looked at each `every` seconds, by the `detector` (with `weights`, if it is a
+    network) for people at least `smallest` of a frame tall; a passage becomes at most `crops` crops. `batch` crops are
+    encoded together. `bars` and `say` are for the person who waits.
+    """
+
+    patterns: tuple[Pattern, ...] = ()
+    detector: DetectorName = "hog"
+    weights: Path | None = None
+    smallest: float = 1 / 9
+    every: float = 0.3
+    crops: int = 4
+    batch: int = 64
+    bars: Bars = no_bar
+    say: Say = say_nothing
+
+    def __post_init__(self) -> None:
+        if not 0.02 <= self.every <= 1 or self.crops < 1 or self.batch < 1:
+            raise InputError(
+                f"every {self.every:g} s, {self.crops} crops, batches of {self.batch}: look at films each 0.02 to 1 "
+                f"seconds, and keep and encode at least one crop"
+            )
+
+
+@dataclass
+class Report:
+    """What came of it: `added` sightings from new `pictures` and from `passages` in new `films`; how many files were
+    `known` before; `faults`, one sentence for each file that is left out, or in part."""
+
+    added: int = 0
+    pictures: int = 0
+    films: int = 0
+    passages: int = 0
+    known: int = 0
+    seconds: float = 0.0
+    faults: list[str] = field(default_factory=list)
+
+
+def open_or_make(folder: Path, model: ModelFacts) -> Gallery:
+    """The gallery at `folder`, which must be one of `model`; a new one if there is nothing yet."""
+    if (folder / IMAGES).exists():
+        return Gallery.open(folder, model)
+    if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= BEGUN):
+        raise InputError(f"{shown(folder)} holds other things, and no gallery; name a folder that is new or empty")
+    return Gallery.create(folder, model)
+
+
+def index(paths: Sequence[Path], gallery: Gallery, model: Model, settings: Settings = Settings()) -> Report:
+    """Add to `gallery` what `paths` lead to and `model`, which must be the gallery's, makes of it."""
+    gallery.check(model.facts)
+    return Indexing(gallery, model, settings).run(find(paths, settings.patterns))
+
+
+class Rows(NamedTuple):
+    """What is to be stored: `embeddings` one after the other have a row for each of `facts` and `digests`."""
+
+    embeddings: list[Embedding]
+    facts: list[Fact]
+    digests: list[str]
+
+
+class Indexing:
+    """One run: what is still to be stored, and what came of it so far."""
+
+    def __init__(self, gallery: Gallery, model: Model, settings: Settings) -> None:
+        self.gallery, self.model, self.settings = gallery, model, settings
+        self.report = Report()
+        self._met: set[str] = set()  # digests of this run
+        self._rows: list[Rows] = []
+        self._done: list[str] = []
+        self._stored = time.monotonic()
+        self._detect: Detect | None = None
+
+    def run(self, found: Found) -> Report:
+        began = time.monotonic()
+        for fault in found.faults:
+            self._leave_out(fault)
+        try:
+            if found.pictures:
+                self._add_pictures(found.pictures)
+            for each in found.films:
+                for film, digest in self._unknown([each], digests([each])):
+                    self._add_film(film, digest)
+        except KeyboardInterrupt:
+            self._store()  # what is encoded is not thrown away
+            raise
+        self._store()
+        self.report.seconds = time.monotonic() - began
+        return self.report
+
+    def _add_pictures(self, sources: Sequence[Source]) -> None:
+        ahead = int(next(self.model.loaded.network.parameters()).is_cuda)  # a CPU has nothing to spare meanwhile
+        with self.settings.bars("pictures") as progress:
+            done = 0
+            for some in batches(sources, COMPARED):
+                fresh = self._unknown(some, digests(some))
+                done += len(some) - len(fresh)
+                for batch in read_pictures(fresh, self.model.fitted, self.settings.batch, ahead=ahead):
+                    self._add_batch(batch)
+                    done += len(batch)
+                    progress(done, len(sources))
+
+    def _unknown(self, sources: Sequence[Source], found: Sequence[str | DamagedError]) -> list[tuple[Source, str]]:
+        """Those of `sources` whose digests (or faults) were `found` that are new here."""
+        known = self.gallery.known(digest for digest in found if isinstance(digest, str)) | self._met
+        fresh: dict[str, Source] = {}
+        for source, digest in zip(sources, found, strict=True):
+            if isinstance(digest, DamagedError):
+                self._leave_out(digest)
+            elif digest in known or digest in fresh:
+                self.report.known += 1
+            else:
+                fresh[digest] = source
+        self._met.update(fresh)
+        return [(source, digest) for digest, source in fresh.items()]
+
+    def _add_batch(self, batch: Sequence[Picture | InputError]) -> None:
+        pictures = [picture for picture in batch if isinstance(picture, Picture)]
+        for fault in batch:
+            if isinstance(fault, InputError):
+                self._leave_out(fault)
+        if pictures:
+            embedding = self.model.encode([picture.image for picture in pictures])
+            names = [picture.digest for picture in pictures]
+            self.report.pictures += len(pictures)
+            self._put(Rows([embedding], [_fact_of(picture) for picture in pictures], names), names)
+
+    def _add_film(self, film: Source, digest: str) -> None:
+        self._detect = self._detect or self._detector()
+        how = self.settings
+
+        def known(stretch: int) -> bool:
+            return bool(self.gallery.known([_name(digest, stretch)]))
+
+        with how.bars(film.path.name) as watch:
+            try:
+                for stretch, found in passages(
+                    film.path, self._detect, every=how.every, count=how.crops, known=known, progress=watch
+                ):
+                    self._add_stretch(film, digest, stretch, found)
+            except DamagedError as fault:
+                self._leave_out(fault)
+                return
+        self._done.append(digest)
+        self.report.films += 1
+
+    def _detector(self) -> Detect:
+        how, device = self.settings, next(self.model.loaded.network.parameters()).device.type
+        return load_detector(how.detector, how.smallest, how.weights, device)
+
+    def _add_stretch(self, film: Source, digest: str, stretch: int, found: Passages) -> None:
+        name, images = _name(digest, stretch), [crop.image for crops in found for crop in crops]
+        parts = [self.model.encode(some) for some in batches(images, self.settings.batch)]
+        self._put(Rows(parts, _facts_of(film, found, digest), [name] * len(images)), [name])
+        self.report.passages += len(found)
+
+    def _put(self, rows: Rows, done: Sequence[str]) -> None:
+        """These `rows` make the files (or stretches) `done`."""
+        self._rows.append(rows)
+        self._done += done
+        if sum(len(each.facts) for each in self._rows) >= ROWS or time.monotonic() - self._stored > SECONDS:
+            self._store()
+
+    def _store(self) -> None:
+        """Twice is as good as once: what is there of the same content is replaced."""
+        if embeddings := [each for rows in self._rows for each in rows.embeddings]:
+            vectors = torch.cat([each.vectors for each in embeddings])
+            visibility = torch.cat([each.visibility for each in embeddings])
+            facts = [fact for rows in self._rows for fact in rows.facts]
+            names = [name for rows in self._rows for name in rows.digests]
+            self.gallery.remove_content(names)
+            self.gallery.add(Embedding(vectors, visibility), facts, names)
+            self.report.added += len(facts)
+        self.gallery.finish(self._done)
+        self._rows, self._done, self._stored = [], [], time.monotonic()
+
+    def _leave_out(self, fault: InputError | str) -> None:
+        sentence = " ".join(str(fault).split())
+        self.report.faults.append(sentence)
+        self.settings.say(sentence)
+
+
+def _name(digest: str, stretch: int) -> str:
+    """What a stretch of the film of that digest is noted as."""
+    return f"{digest}@{stretch}"
+
+
+def _fact_of(picture: Picture) -> Fact:
+    source = picture.source
+    return Fact(str(source.path), source.origin, *source.named, picture.thumbnail)
+
+
+def _facts_of(film: Source, found: Passages, digest: str) -> list[Fact]:
+    """Of each crop in turn; a passage bears the name of the film and of the second that it begins in."""
+    camera, begin, track = (
+        film.named.camera or film.path.stem,
+        film.named.time or 0.0,
+        film.named.track or film.path.stem,
+    )
+    return [
+        Fact(
+            source=film.origin,
+            camera=camera,
+            time=round(begin + crop.moment, 3),
+            track=f"{track}-{digest[:6]}@{crops[0].moment:.0f}s-{number}",
+            thumbnail=thumbnail(crop.image),
+            box=crop.box,
+        )
+        for number, crops in enumerate(found)
+        for crop in crops
+    ]

@@ -1,0 +1,158 @@
+"""What there is to be looked at: pictures and films in folders, by themselves, or in a table, and what is told of them.
+
+A table is CSV or Parquet with the columns path (relative to the table), camera, time and track; all but the first may
+be missing or empty. Its times are seconds, or dates as ISO 8601 has them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from halfseen.data.files import shown
+from halfseen.data.sets.tables import Columns, Row, path_in, read_rows
+from halfseen.gallery.indexing.patterns import Named, Pattern, read_name
+from halfseen.gallery.indexing.times import read_time
+from halfseen.types import InputError
+
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
+FILMS = (
+    ".avi",
+    ".mp4",
+    ".m4v",
+    ".mov",
+    ".mkv",
+    ".webm",
+    ".mpg",
+    ".mpeg",
+    ".ts",
+    ".mts",
+    ".m2ts",
+    ".wmv",
+    ".flv",
+    ".3gp",
+)
+TABLES = (".csv", ".tsv", ".parquet")
+COLUMNS = Columns(needed=("path",), optional=("camera", "time", "track"))
+
+
+class DamagedError(InputError):
+    """A file that cannot be used, which is no reason not to use the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A picture of one person, or a film. `origin` is what a sighting in it names as its source: the film, or the
+    folder or table that the picture was found by."""
+
+    path: Path
+    origin: str
+    named: Named
+
+    @property
+    def is_film(self) -> bool:
+        return self.path.suffix.lower() in FILMS
+
+
+@dataclass
+class Found:
+    """`strays` are the files that no pattern fits; `faults` are sentences about all that is left out."""
+
+    sources: list[Source] = field(default_factory=list)
+    strays: list[Path] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def films(self) -> list[Source]:
+        return [source for source in self.sources if source.is_film]
+
+    @property
+    def pictures(self) -> list[Source]:
+        return [source for source in self.sources if not source.is_film]
+
+
+def find(paths: Iterable[Path], patterns: Sequence[Pattern] = ()) -> Found:
+    """All that `paths` (folders, pictures, films, tables) lead to, each file once, in a fixed order."""
+    found = Found()
+    for path in (Path(os.path.abspath(path)) for path in paths):  # noqa: PTH100  (links keep the names people gave)
+        if path.is_dir():
+            for file in _files(path, found):
+                _add(found, file, path, patterns)
+        elif not path.exists():
+            raise InputError(f"{shown(path)} does not exist; give folders, pictures, films or tables")
+        elif path.suffix.lower() in TABLES:
+            _add_table(found, path)
+        elif path.suffix.lower() in PICTURES + FILMS:
+            _add(found, path, path.parent, patterns)
+        else:
+            kinds = ", ".join(PICTURES + FILMS + TABLES)
+            raise InputError(f"{shown(path)} is no folder and ends in none of {kinds}; give such files, or a folder")
+    if found.strays:
+        few = f"{len(found.strays):,} file{'s'[: len(found.strays) > 1]}, such as {shown(found.strays[0])},"
+        found.faults.append(f"no --pattern fits {few} and so they are left out: correct it, or add one")
+    once: dict[Path, Source] = {}
+    for source in found.sources:
+        once.setdefault(source.path, source)
+    found.sources = list(once.values())
+    return found
+
+
+def digest_of(path: Path) -> str:
+    """A name for what the file at `path` holds."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DamagedError(
+            f"{shown(path)} cannot be read ({error.strerror}); check the path, and that you may"
+        ) from error
+
+
+def _files(folder: Path, found: Found) -> Iterator[Path]:
+    """Pictures and films in and below `folder`, sorted; hidden ones are passed by, links to folders not followed."""
+
+    def refused(error: OSError) -> None:
+        found.faults.append(f"{shown(error.filename)} cannot be listed ({error.strerror}); check that you may open it")
+
+    for where, folders, names in os.walk(folder, onerror=refused):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        files = (Path(where, name) for name in sorted(names) if not name.startswith("."))
+        yield from (file for file in files if file.suffix.lower() in PICTURES + FILMS)
+
+
+def _add(found: Found, path: Path, by: Path, patterns: Sequence[Pattern]) -> None:
+    try:
+        named = read_name(path, patterns)
+    except InputError as error:
+        found.faults.append(str(error))
+        return
+    if named is None:
+        found.strays.append(path)
+    else:
+        _keep(found, path, by, named)
+
+
+def _add_table(found: Found, table: Path) -> None:
+    for row in read_rows(table, COLUMNS):
+        path = table.parent / path_in(row)
+        if path.suffix.lower() not in PICTURES + FILMS:
+            raise row.refuse("path", f"{shown(path)} ends neither as a picture nor as a film; list such files only")
+        _keep(found, path, table, Named(row.text("camera"), _time(row), row.text("track")))
+
+
+def _keep(found: Found, path: Path, by: Path, named: Named) -> None:
+    """A source at `path`, found by way of `by`; what is stored must be text."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        found.faults.append(f"{shown(path)} has a name that is not UTF-8: rename it")
+        return
+    found.sources.append(Source(path, str(path if path.suffix.lower() in FILMS else by), named))
+
+
+def _time(row: Row) -> float | None:
+    text = row.text("time")
+    return read_time(text, f"{row.place}, column time") if text else None

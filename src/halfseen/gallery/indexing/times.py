@@ -1,0 +1,46 @@
+"""Moments as text: what a person writes becomes seconds since 1970, and seconds become what a person reads.
+
+A moment without a zone is kept as it stands, as if all clocks showed UTC: what a name or a table says is what is shown,
+and what is asked for. The moments of a film whose beginning nobody knows count from that beginning.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+
+from halfseen.types import InputError
+
+START = datetime(1970, 1, 1, tzinfo=UTC)
+DAY = 86_400.0
+
+
+def read_time(text: str, where: str) -> float:
+    """`text` is a number of seconds, or a date with or without a time as ISO 8601 has it; `where` it stands."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            return since_1970(datetime.fromisoformat(text.strip()))
+        except (ValueError, OverflowError):
+            seconds = math.nan
+    if not math.isfinite(seconds):
+        raise InputError(f"{where}: {text!r} is no time; write 2024-05-31, 2024-05-31 17:45:10, or a number of seconds")
+    return seconds
+
+
+def since_1970(moment: datetime) -> float:
+    """Seconds, of a moment with a zone or without."""
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def shown_time(seconds: float | None) -> str:
+    """A date and a time; of the first day of 1970 only the time, as films without a date count from there."""
+    if seconds is None:
+        return ""
+    try:
+        moment = START + timedelta(seconds=round(seconds, 1))
+    except OverflowError:
+        return f"{seconds:g} s"
+    clock = f"{moment:%H:%M:%S}" + (f".{moment.microsecond // 100_000}" if moment.microsecond else "")
+    return clock if 0 <= seconds < DAY else f"{moment:%Y-%m-%d} {clock}"

@@ -1,0 +1,194 @@
+"""Exact search in two steps: a bound on every distance from half the bytes, then the distances that the bound leaves.
+
+A direction on the grid (`tables.on_grid`) is k = step·high + low, whole numbers of one byte each, with a step of its
+own for each part of each row. `high` gives the product with a query, rounded to bytes too, by one product of bytes a
+part; what `low` and the query's rest can add is at most the product of lengths (Cauchy and Schwarz). So, with k/‖k‖
+the unit vector and v the visibility,
+
+    S ≤ Σ v·step/‖k‖·⟨high, query's high⟩ + Σ v·(‖low‖/‖k‖·‖query's high‖ + ‖query's rest‖)
+
+and no distance 1 − S/W is below the bound that this gives. Rows whose bound is above the k-th best distance known
+cannot be among the k nearest. The others are measured in float32, from all their bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from halfseen.gallery.probes import EMPTY, HIGHEST, Found, Probes, pushed
+from halfseen.gallery.tables import GRID
+
+BLOCK = 64  # rows of which only the least bound is looked at first
+TILE = 2**19  # bounds worked on at a time
+PAIRS = 1024  # of a row and a person, measured at a time
+ROUNDING = 2e-5  # what float32 may lose on the way to a bound, and more
+NOTHING = 1e-25  # taken from every product: where no part is shared, −NOTHING/0 makes the distance infinite
+ROWS_FIRST = ("ids", "sides")  # of the tensors of planes; the others have parts first
+
+
+@dataclass(frozen=True)
+class Planes:
+    """n rows of the gallery: `high` and `low` int8 [P,n,D], `step` int16 and `length` ‖k‖ [P,n], `ids` [n].
+
+    `pull` [P,n] is v·step/‖k‖; `sides` [n,2P] are v and v·‖low‖/‖k‖.
+    """
+
+    ids: Tensor
+    high: Tensor
+    low: Tensor
+    step: Tensor
+    length: Tensor
+    pull: Tensor
+    sides: Tensor
+
+    @staticmethod
+    def of(ids: Tensor, vectors: Tensor, visibility: Tensor) -> Planes:
+        """From rows as the gallery keeps them: `ids` [n], `vectors` [n,P,D] on the grid, `visibility` [n,P]."""
+        k = vectors.float().mul_(GRID)
+        length = torch.linalg.vector_norm(k, dim=2).clamp_(min=1)
+        step = torch.ceil(k.abs().amax(2) / HIGHEST).clamp_(min=1)
+        high = (k * step.reciprocal()[:, :, None]).round_()
+        low = k.addcmul_(high, step[:, :, None], value=-1)
+        share = visibility / length
+        sides = torch.cat([visibility, torch.linalg.vector_norm(low, dim=2) * share], 1)
+        planes = (each.transpose(0, 1) for each in (high.to(torch.int8), low.to(torch.int8)))
+        return Planes(ids, *planes, step.T.to(torch.int16), length.T, (share * step).T, sides)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def rows(self, rows: slice | Tensor) -> Planes:
+        """Those of the rows that are named."""
+        return Planes(**{name: _by_row(name, _by_row(name, value)[rows]) for name, value in vars(self).items()})
+
+    def search(self, probes: Probes, k: int, found: Found, allowed: Tensor | None, doubt: float = 1.0) -> Found:
+        """`found`, joined by those of the rows `allowed` bool [n,q] (None: all) that are nearer.
+
+        `doubt` is the share of the bound's slack that is believed in: 1 makes the answer certain.
+        """
+        bounds, least = self._bounds(probes, allowed, doubt)
+        first = _first(bounds, least, k, found.limits(k))
+        found = found.joined(self._measured(probes, *first), k)
+        bounds[first] = EMPTY
+        return found.joined(self._measured(probes, *_within(bounds, least, found.limits(k))), k)
+
+    def _bounds(self, probes: Probes, allowed: Tensor | None, doubt: float) -> tuple[Tensor, Tensor]:
+        """What no distance is below: [n,q], padded to whole blocks, and the least of each block [m,q]."""
+        n, q = len(self), len(probes)
+        bounds = torch.full((-(-n // BLOCK) * BLOCK, q), EMPTY)
+        factors = probes.factors(doubt)
+        for rows in _slices(n, max(BLOCK, TILE // q)):
+            both = self.sides[rows] @ factors  # W and the slack, side by side
+            similar = self._products(probes, rows).add_(both[:, q:]).sub_(NOTHING).div_(both[:, :q])
+            torch.sub(1 - ROUNDING, similar, out=bounds[rows])
+            if allowed is not None:
+                bounds[rows].masked_fill_(~allowed[rows], EMPTY)
+        return bounds, bounds.view(-1, BLOCK, q).amin(1)
+
+    def _products(self, probes: Probes, rows: slice) -> Tensor:
+        """Σ over parts of v·step/‖k‖·⟨high, query's high⟩ [rows,q]."""
+        total = torch.zeros(rows.stop - rows.start, len(probes))
+        for part in probes.shown:
+            total.addcmul_(byte_products(self.high[part, rows], probes.high[part]), self.pull[part, rows, None])
+        return total
+
+    def _measured(self, probes: Probes, rows: Tensor, people: Tensor) -> Found:
+        """The distances of so many pairs of a row and one of the people, who come in order."""
+        counts = people.bincount(minlength=len(probes))
+        found = Found.room(len(probes), int(counts.max()), len(self.high))
+        place = torch.arange(len(rows)) + (people * int(counts.max()) - (counts.cumsum(0) - counts)[people])
+        for some in _slices(len(rows), PAIRS):
+            for column, values in zip(found, self._pairs(probes, rows[some], people[some]), strict=True):
+                column.flatten(0, 1).index_copy_(0, place[some], values)
+        return found
+
+    def _pairs(self, probes: Probes, rows: Tensor, people: Tensor) -> Found:
+        """Of m pairs: distances and ids [m], parts and seen [m,P]."""
+        means = (probes.mean, *probes.unlike)
+        own = self.sides.index_select(0, rows)[:, : len(self.high)]
+        products = torch.zeros(len(means), *own.shape)
+        for part in probes.shown:
+            k, length = self._whole(part, rows), self.length[part].index_select(0, rows)
+            for mean, out in zip(means, products, strict=True):
+                out[:, part] = (mean.sums[:, part].index_select(0, people) * k).sum(1).div_(length)
+        weights = torch.stack([mean.weights.index_select(0, people) for mean in means])
+        distances = 1 - (products * own).sum(2).sub_(NOTHING).div_((weights * own).sum(2))
+        return Found(pushed(distances), self.ids[rows], 1 - products[0] / weights[0], weights[0] * own)
+
+    def _whole(self, part: int, rows: Tensor) -> Tensor:
+        """k, from all its bytes: of some `rows` [m] one part, float32 [m,D]."""
+        high, low = (plane[part].index_select(0, rows).float() for plane in (self.high, self.low))
+        return low.addcmul_(high, self.step[part].index_select(0, rows).float()[:, None])
+
+
+def in_chunks(pieces: Iterable[Planes], total: int, size: int) -> Iterator[Planes]:
+    """The rows of `pieces`, about `total`, put together `size` at a time; each number is copied once."""
+    room, filled = None, 0
+    for piece in pieces:
+        start = 0
+        while start < len(piece):
+            room = room or _room(piece, min(size, max(total, len(piece) - start)))
+            some = piece.rows(slice(start, start + len(room) - filled))
+            for name, value in vars(room).items():
+                _by_row(name, value)[filled : filled + len(some)] = _by_row(name, vars(some)[name])
+            start, filled = start + len(some), filled + len(some)
+            if filled == len(room):
+                yield room
+                total, room, filled = total - filled, None, 0
+    if room:
+        yield room.rows(slice(0, filled))
+
+
+def _room(like: Planes, rows: int) -> Planes:
+    """Planes as `like`, of so many rows, with anything in them."""
+    shapes = {name: list(value.shape) for name, value in vars(like).items()}
+    for name, shape in shapes.items():
+        shape[0 if name in ROWS_FIRST else 1] = rows
+    return Planes(**{name: value.new_empty(shapes[name]) for name, value in vars(like).items()})
+
+
+def _by_row(name: str, value: Tensor) -> Tensor:
+    """The tensor of that name in `Planes`, rows first; or back again."""
+    return value if name in ROWS_FIRST else value.transpose(0, 1)
+
+
+def _first(bounds: Tensor, least: Tensor, k: int, limits: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each of the k most promising blocks the most promising row: rows and people [M], people in order."""
+    values, blocks = least.topk(min(k, len(least)), dim=0, largest=False)  # [k,q]
+    people, place = ((values <= limits) & (values < EMPTY)).T.nonzero(as_tuple=True)
+    block = blocks[place, people]
+    return block * BLOCK + bounds.view(-1, BLOCK, bounds.shape[1])[block, :, people].argmin(1), people
+
+
+def _within(bounds: Tensor, least: Tensor, limits: Tensor) -> tuple[Tensor, Tensor]:
+    """All whose bound does not exclude them: rows and people [M], people in order."""
+    people, block = ((least <= limits) & (least < EMPTY)).T.nonzero(as_tuple=True)
+    values = bounds.view(-1, BLOCK, bounds.shape[1])[block, :, people]
+    hit, row = ((values <= limits[people, None]) & (values < EMPTY)).nonzero(as_tuple=True)
+    return block[hit] * BLOCK + row, people[hit]
+
+
+def byte_products(rows: Tensor, queries: Tensor) -> Tensor:
+    """`rows` int8 [n,D] times `queries` int8 [q,D]: float32 [n,q], exact up to 2^24."""
+    if _bytes_are_fast():
+        return torch._int_mm(rows, queries.T).float()
+    return rows.float() @ queries.float().T
+
+
+@cache
+def _bytes_are_fast() -> bool:
+    """Whether torch multiplies bytes on this machine, and does not cut the sum of two products to 16 bits."""
+    high = torch.full((32, 64), HIGHEST, dtype=torch.int8)
+    try:
+        return bool((torch._int_mm(high, high.T) == 64 * HIGHEST**2).all())
+    except (AttributeError, RuntimeError):
+        return False
+
+
+def _slices(total: int, step: int) -> Iterator[slice]:
+    return (slice(start, min(start + step, total)) for start in range(0, total, step))

@@ -1,0 +1,126 @@
+"""Who is looked for and who was found so far: the two sides of a search, in tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from halfseen.ops.distance import nearest
+from halfseen.types import Embedding
+
+HIGHEST = 127  # of a byte, both ways
+PUSH = 0.5  # how much nearer to a negative picture means farther; among people who look alike the best of ¼ to 4
+EMPTY = torch.inf
+
+
+class Mean(NamedTuple):
+    """Pictures of one person in one: `sums` [q,P,D] are means of v·direction, `weights` [q,P] are means of v."""
+
+    sums: Tensor
+    weights: Tensor
+
+    @staticmethod
+    def each(embedding: Embedding, parts: Sequence[int] | None = None) -> Mean:
+        """Each row of `embedding` for itself; of its parts only `parts` count, if given."""
+        weights = embedding.visibility
+        if parts is not None:
+            chosen = torch.tensor(parts)
+            weights = torch.zeros_like(weights).index_copy_(1, chosen, weights[:, chosen])
+        return Mean(F.normalize(embedding.vectors, dim=2) * weights[:, :, None], weights)
+
+    @property
+    def together(self) -> Mean:
+        """All of them as one person."""
+        return Mean(*(column.mean(0, keepdim=True) for column in self))
+
+    @staticmethod
+    def joined(people: Sequence[Mean]) -> Mean:
+        return Mean(*(torch.cat(each) for each in zip(*people, strict=True)))
+
+
+@dataclass(frozen=True)
+class Probes:
+    """q people to look for; `unlike` are rounds of negative pictures, one for each person, of weight 0 for none.
+
+    The sums of `mean` are `scale` [q] times `high` int8 [P,q,D], and something of the lengths `rest` [q,P].
+    """
+
+    mean: Mean
+    unlike: tuple[Mean, ...]
+    high: Tensor
+    scale: Tensor
+    rest: Tensor
+
+    @staticmethod
+    def of(mean: Mean, unlike: tuple[Mean, ...] = ()) -> Probes:
+        """Negative pictures count by the parts that the person shows."""
+        scale = (mean.sums.abs().amax((1, 2)) / HIGHEST).clamp_(min=1e-15)
+        high = (mean.sums / scale[:, None, None]).round_()
+        rest = torch.linalg.vector_norm(mean.sums - high * scale[:, None, None], dim=2)
+        shown = mean.weights > 0
+        unlike = tuple(Mean(other.sums * shown[:, :, None], other.weights * shown) for other in unlike)
+        return Probes(mean, unlike, high.to(torch.int8).transpose(0, 1).contiguous(), scale, rest)
+
+    def __len__(self) -> int:
+        return len(self.scale)
+
+    @property
+    def shown(self) -> list[int]:
+        """The parts that any of them shows: no other is looked at."""
+        return self.mean.weights.amax(0).nonzero()[:, 0].tolist()
+
+    def factors(self, doubt: float) -> Tensor:
+        """[2P,2q], by which `Planes.sides` give W, and what the bound adds to the products; both over `scale`."""
+        weights, rest = (column.T / self.scale for column in (self.mean.weights, self.rest))
+        high = torch.linalg.vector_norm(self.high.float(), dim=2)
+        return torch.cat(
+            [torch.cat([weights, doubt * rest], 1), torch.cat([torch.zeros_like(weights), doubt * high], 1)]
+        )
+
+
+class Found(NamedTuple):
+    """For each person the nearest rows so far, nearest first, at equal distance the lower id: [q,k], parts [q,k,P].
+
+    Where there are fewer than k the distance is infinite. `parts` are cosine distances, `seen` is v_q·v_g.
+    """
+
+    distances: Tensor
+    ids: Tensor
+    parts: Tensor
+    seen: Tensor
+
+    @staticmethod
+    def room(people: int, k: int, parts: int) -> Found:
+        """Of so many that nobody has found."""
+        none = torch.zeros(people, k, parts)
+        return Found(torch.full((people, k), EMPTY), torch.zeros(people, k).long(), none, none.clone())
+
+    def limits(self, k: int) -> Tensor:
+        """[q]: what is farther cannot be among the k nearest."""
+        few = self.distances.shape[1] < k
+        return torch.full((len(self.ids),), EMPTY) if few else self.distances[:, k - 1]
+
+    def joined(self, other: Found, k: int) -> Found:
+        """The k nearest of both."""
+        both = [torch.cat(pair, 1) for pair in zip(self, other, strict=True)]
+        by_id = both[1].argsort(dim=1)
+        best = by_id.gather(1, nearest(both[0].gather(1, by_id), min(k, by_id.shape[1])).indices)
+        distances, ids = (column.gather(1, best) for column in both[:2])
+        wide = best[:, :, None].expand(-1, -1, self.parts.shape[2])
+        return Found(distances, ids, both[2].gather(1, wide), both[3].gather(1, wide))
+
+
+def pushed(distances: Tensor) -> Tensor:
+    """From `distances` [1+R,m] to the person and to R negative pictures: [m], never less than the first.
+
+    Only what is nearer to a negative picture than to the person is pushed back: all others keep their distance.
+    """
+    if len(distances) == 1:
+        return distances[0]
+    nearer = torch.where(distances[0] < EMPTY, distances[0] - distances[1:].amin(0), 0.0)
+    return distances[0] + PUSH * nearer.clamp_(min=0)

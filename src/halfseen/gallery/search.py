@@ -1,0 +1,263 @@
+"""Exact search over a gallery, and the reason for each answer.
+
+**The distance** is `evaluate`'s `parts-cosine`, the mean over the parts that both show of 1 − cos, weighted by v_q·v_g:
+the ranking of `halfseen evaluate --distance parts-cosine` over the same vectors. It is one product a part (`planes`).
+
+**Several pictures of one person** are one query: the mean over pictures and parts, weighted by v_q·v_g as before. What
+one picture hides another shows, a picture in which little is seen says little, and where two disagree neither decides.
+As 1 − cos is linear, this is the product with one vector, Σ v·direction, and costs no more than one picture.
+
+**Negative pictures** push back what is nearer to one of them than to the person, by PUSH times the difference of the
+distances; each is another person, so the nearest counts. All others keep their distance.
+
+**Re-ranking** orders the first answers anew by k-reciprocal neighbours among themselves and the pictures.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch import Tensor
+
+from halfseen.gallery import tables
+from halfseen.gallery.calibration import CROWD, Calibration, Crowd, calibration_of, signs_of
+from halfseen.gallery.planes import Planes, in_chunks
+from halfseen.gallery.probes import EMPTY, Found, Mean, Probes, pushed
+from halfseen.gallery.sightings import Ask, Sighting, Where
+from halfseen.gallery.store import Gallery
+from halfseen.gallery.tables import VanishedError, numbers
+from halfseen.ops.distance import VisibleParts
+from halfseen.ops.rerank import KReciprocal, rerank
+from halfseen.types import Embedding, InputError
+
+READ = 512  # rows read at a time: so few come out of Lance without a copy, and stay in cache while they are split
+CHUNK = 2**17  # rows searched at a time
+STREAMED = 2**14  # the same where the gallery does not stay in memory
+PEOPLE = 64  # looked for at a time
+RERANKED = 100  # answers that are ordered anew, or as many as are asked for
+DEVIATIONS = 4  # of the bound's error, that the coarse search believes in
+SHARE = 0.6  # of the machine's memory that vectors may take
+
+Read = TypeVar("Read")
+
+
+class Loaded(NamedTuple):
+    """A version of the gallery, ready to be searched; `chunks` are None where they are read each time.
+
+    `ids` [N] are in order, `facts` are those of these rows.
+    """
+
+    version: int
+    chunks: tuple[Planes, ...] | None
+    ids: Tensor
+    facts: pa.Table
+    crowd: Crowd | None
+    calibration: Calibration | None
+
+
+class Search:
+    """Answers from one gallery, as it was when this was made or last refreshed.
+
+    Vectors stay in memory if they take no more than `memory` bytes (None: a good part of what the machine has), 1.04
+    times what they take on disk; otherwise each search reads them anew. A `coarse` search believes in a bound of a few
+    standard deviations instead of a certain one, and may miss an answer at the end of its list.
+    """
+
+    def __init__(self, gallery: Gallery, *, memory: int | None = None, coarse: bool = False) -> None:
+        self.gallery = gallery
+        self._memory = int(SHARE * _machine_memory()) if memory is None else memory
+        self._doubt = min(1.0, DEVIATIONS / gallery.model.dim**0.5) if coarse else 1.0
+        self._loaded = self._steady(lambda: self._load(()))
+
+    def __len__(self) -> int:
+        return len(self._loaded.ids)
+
+    def refresh(self) -> bool:
+        """Take in what was added and removed meanwhile; tells whether anything was. Searches go on all the time."""
+        self.gallery.refresh()
+        before = self._loaded
+        if self.gallery.version != before.version:
+            self._loaded = self._steady(lambda: self._load(before.chunks or ()))
+        return self._loaded is not before
+
+    def search(self, ask: Ask) -> list[Sighting]:
+        """The answers, nearest first."""
+        return self.searches([ask])[0]
+
+    def searches(self, asks: Sequence[Ask]) -> list[list[Sighting]]:
+        """The same for many: faster than one by one."""
+        answers = []
+        for start in range(0, len(asks), PEOPLE):
+            some = asks[start : start + PEOPLE]
+            loaded, probes = self._loaded, self.probes(some)
+            found = self._nearest(loaded, probes, max(map(_wanted, some)), [ask.where for ask in some])
+            answers += [self._sightings(loaded, probes, found, row, ask) for row, ask in enumerate(some)]
+        return answers
+
+    def probes(self, asks: Sequence[Ask]) -> Probes:
+        """What is compared with the gallery."""
+        people = [self._each(ask.queries, ask).together for ask in asks]
+        for mean in people:
+            if not bool(mean.weights.any()):
+                raise InputError(
+                    "the pictures show none of the parts that count; choose other parts, or other pictures"
+                )
+        return Probes.of(Mean.joined(people), self._rounds(asks))
+
+    def _rounds(self, asks: Sequence[Ask]) -> tuple[Mean, ...]:
+        """The first negative picture of each, the second of each, and so on: of those who have fewer, nothing."""
+        count = max(0 if ask.unlike is None else len(ask.unlike) for ask in asks)
+        sums = torch.zeros(count, len(asks), len(self.gallery.model.parts), self.gallery.model.dim)
+        weights = torch.zeros(sums.shape[:3])
+        for row, ask in enumerate(asks):
+            if ask.unlike is not None:
+                each = self._each(ask.unlike, ask)
+                sums[: len(each.sums), row], weights[: len(each.sums), row] = each
+        return tuple(map(Mean, sums, weights))
+
+    def nearest(self, probes: Probes, k: int, wheres: Sequence[Where] = ()) -> Found:
+        """The k nearest of each of the `probes` among the images that `wheres`, one for each, mean (none: all)."""
+        return self._nearest(self._loaded, probes, k, wheres)
+
+    def _nearest(self, loaded: Loaded, probes: Probes, k: int, wheres: Sequence[Where]) -> Found:
+        return self._steady(lambda: self._passed(loaded, probes, k, wheres))
+
+    def _passed(self, loaded: Loaded, probes: Probes, k: int, wheres: Sequence[Where]) -> Found:
+        """What one pass over all chunks finds."""
+        found = Found.room(len(probes), 0, len(self.gallery.model.parts))
+        masks = {where: _meant(loaded.facts, where) for where in set(wheres) if where}
+        chunks = loaded.chunks
+        for chunk in in_chunks(self._pieces(), len(loaded.ids), STREAMED) if chunks is None else chunks:
+            allowed = None
+            if masks:
+                place = torch.searchsorted(loaded.ids, chunk.ids).clamp_(max=len(loaded.ids) - 1)
+                everywhere = torch.ones(len(chunk), dtype=torch.bool)
+                allowed = torch.stack([masks[w][place] if w else everywhere for w in wheres], 1)
+            found = chunk.search(probes, k, found, allowed, self._doubt)
+        return found
+
+    def _each(self, pictures: Embedding, ask: Ask) -> Mean:
+        shape, wanted = tuple(pictures.vectors.shape[1:]), (len(self.gallery.model.parts), self.gallery.model.dim)
+        if shape != wanted:
+            raise InputError(
+                f"the pictures have {shape[0]} parts of {shape[1]} numbers and the gallery {wanted[0]} of {wanted[1]}; "
+                f"encode them with {self.gallery.model.name}, whose weights made the gallery"
+            )
+        if ask.parts is not None and not set(ask.parts) <= set(range(wanted[0])):
+            raise InputError(f"parts {ask.parts} are asked for, and there are those from 0 to {wanted[0] - 1}")
+        return Mean.each(pictures, ask.parts)
+
+    # --- answers ---
+
+    def _sightings(self, loaded: Loaded, probes: Probes, found: Found, row: int, ask: Ask) -> list[Sighting]:
+        count = int((found.distances[row, : _wanted(ask)] < EMPTY).sum())
+        own = Found(*(column[row, :count] for column in found))
+        chances = self._chances(loaded, probes, own, row)
+        distances, order = own.distances, torch.arange(count)
+        if ask.rerank and count:
+            distances = self._reranked(ask, own.ids)
+            order = distances.sort(stable=True).indices
+        order = order[: ask.count]
+        facts = tables.facts_of(loaded.facts.take(torch.searchsorted(loaded.ids, own.ids[order]).numpy()))
+        return [
+            Sighting(
+                id=int(own.ids[i]),
+                rank=rank,
+                distance=float(distances[i]),
+                confidence=None if chances is None else float(chances[i]),
+                parts=tuple(p if s else None for p, s in zip(own.parts[i].tolist(), own.seen[i].tolist(), strict=True)),
+                seen=tuple(own.seen[i].tolist()),
+                fact=fact,
+            )
+            for rank, (i, fact) in enumerate(zip(order.tolist(), facts, strict=True), start=1)
+        ]
+
+    def _chances(self, loaded: Loaded, probes: Probes, own: Found, row: int) -> Tensor | None:
+        if loaded.calibration is None or loaded.crowd is None:
+            return None
+        mean = Mean(*(column[row : row + 1] for column in probes.mean))
+        return loaded.calibration.chance(
+            signs_of(loaded.crowd, mean, own.distances[None], own.seen[None]), len(loaded.ids)
+        )[0]
+
+    def _reranked(self, ask: Ask, ids: Tensor) -> Tensor:
+        """Re-ranked distances of the images `ids` [m], the mean over the pictures, pushed by negative ones."""
+        _, top = self.gallery.embedding(ids.tolist())
+        pictures = [ask.queries] if ask.unlike is None else [ask.queries, ask.unlike]
+        queries = Embedding(torch.cat([e.vectors for e in pictures]), torch.cat([e.visibility for e in pictures]))
+        if ask.parts is not None:
+            queries.visibility[:, [p for p in range(queries.visibility.shape[1]) if p not in ask.parts]] = 0
+        blocks = rerank(KReciprocal(VisibleParts("cosine", on_empty="max+1")), queries, top)
+        distances = torch.cat([block for _, block in blocks])
+        mean = distances[: len(ask.queries)].mean(0, keepdim=True)
+        return pushed(torch.cat([mean, distances[len(ask.queries) :]]))
+
+    # --- loading ---
+
+    def _steady(self, reading: Callable[[], Read]) -> Read:
+        """What `reading` returns, once more if a compaction took its files away meanwhile."""
+        try:
+            return reading()
+        except VanishedError:
+            self.gallery.refresh()
+            return reading()
+
+    def _load(self, before: Sequence[Planes]) -> Loaded:
+        """The gallery as it is now; of the chunks of `before` those rows are kept that are still there."""
+        version, calibration = self.gallery.version, calibration_of(self.gallery)
+        table = self.gallery.table(tables.FACTS)
+        ids = torch.tensor(table["_rowid"].to_numpy(), dtype=torch.int64)
+        chunks: tuple[Planes, ...] | None = None
+        if len(ids) * len(self.gallery.model.parts) * (2 * self.gallery.model.dim + 22) <= self._memory:
+            kept = [_still_there(chunk, ids) for chunk in before]
+            last = max((int(chunk.ids.max()) for chunk in before), default=-1)
+            fresh = in_chunks(self._pieces(last), int((ids > last).sum()), CHUNK)
+            chunks = (*(chunk for chunk in kept if len(chunk)), *fresh)
+        crowd = self._crowd(ids) if calibration else None
+        return Loaded(version, chunks, ids, table, crowd, calibration)
+
+    def _crowd(self, ids: Tensor) -> Crowd:
+        return Crowd.of(self.gallery.embedding(ids[:: max(1, -(-len(ids) // CROWD))].tolist())[1])
+
+    def _pieces(self, after: int = -1) -> Iterator[Planes]:
+        """The rows whose ids are greater than `after`, as they come from the disk."""
+        for batch in self.gallery.scan(("vectors", "visibility"), READ, after=after):
+            vectors = numbers(batch["vectors"]).view(len(batch), len(self.gallery.model.parts), self.gallery.model.dim)
+            ids = torch.tensor(batch["_rowid"].to_numpy(), dtype=torch.int64)
+            yield Planes.of(ids, vectors, numbers(batch["visibility"]))
+
+
+def _wanted(ask: Ask) -> int:
+    return max(ask.count, RERANKED) if ask.rerank else ask.count
+
+
+def _still_there(chunk: Planes, ids: Tensor) -> Planes:
+    there = torch.isin(chunk.ids, ids)
+    return chunk if bool(there.all()) else chunk.rows(there.nonzero()[:, 0])
+
+
+def _meant(facts: pa.Table, where: Where) -> Tensor:
+    """Which of `facts` are those that `where` means: bool [N]."""
+    meant = torch.ones(len(facts), dtype=torch.bool)
+    for column, names in (("camera", where.cameras), ("source", where.sources), ("track", where.tracks)):
+        if names is not None:
+            meant &= _bools(pc.is_in(facts[column], pa.array(sorted(names), pa.string())))
+    if where.since is not None:
+        meant &= _bools(pc.greater_equal(facts["time"], where.since))
+    if where.until is not None:
+        meant &= _bools(pc.less_equal(facts["time"], where.until))
+    return meant
+
+
+def _bools(column: pa.ChunkedArray) -> Tensor:
+    """[N], false where nothing is known."""
+    return torch.tensor(pc.fill_null(column, False).to_numpy())
+
+
+def _machine_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

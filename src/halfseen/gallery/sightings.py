@@ -1,0 +1,106 @@
+"""The nouns of the gallery: what is known of a stored image, what is asked, and what is found."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from halfseen.types import Embedding, InputError
+
+Box: TypeAlias = tuple[float, float, float, float]
+Names: TypeAlias = frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What is known of one stored image.
+
+    `image`: its path, or "" if only the `thumbnail` (JPEG) is kept. `source`: what it came from. `time`: in seconds;
+    of a video without a date, from its start. `track`: the passage of `source` that it belongs to. `box`: left, top,
+    right and bottom in pixels of the source.
+    """
+
+    image: str = ""
+    source: str = ""
+    camera: str = ""
+    time: float | None = None
+    track: str = ""
+    thumbnail: bytes = field(default=b"", repr=False)
+    box: Box | None = None
+
+    def __post_init__(self) -> None:
+        numbers = (*(() if self.time is None else (self.time,)), *(self.box or ()))
+        if not all(map(math.isfinite, numbers)):
+            raise InputError(f"{self} has a time or a box that is no finite number; give a number, or leave it out")
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Which images are meant: those that meet all that is given here; with nothing given, all.
+
+    `since` and `until` are included; an image without a time meets neither.
+    """
+
+    cameras: Names | None = None
+    sources: Names | None = None
+    tracks: Names | None = None
+    since: float | None = None
+    until: float | None = None
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(time) for time in (self.since, self.until) if time is not None):
+            raise InputError(f"since {self.since} until {self.until} is no span of time; give finite numbers")
+
+    def __bool__(self) -> bool:
+        return self != Where()
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One answer: the stored image `id` at `rank` (from 1), and why it is there.
+
+    `parts` are the cosine distances of the parts, None where not both sides show the part; `seen` is how far both show
+    it, v_q·v_g. `distance` is the mean of `parts` weighted by `seen`, plus what negative pictures push it back by;
+    after re-ranking it is the re-ranked distance. `confidence` is the chance that this is the person, None if the
+    gallery was never calibrated. `fact` comes without its thumbnail, which `Gallery.rows` has.
+    """
+
+    id: int
+    rank: int
+    distance: float
+    confidence: float | None
+    parts: tuple[float | None, ...]
+    seen: tuple[float, ...]
+    fact: Fact
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Whom to look for: `queries` are one or more pictures of one person, `unlike` are pictures of others.
+
+    `parts`: only these count, by number; None: all that the queries show. The others say which images may answer, as in
+    `Where`. `count`: how many answers at most. `rerank`: order the first of them anew by their neighbours.
+    """
+
+    queries: Embedding
+    unlike: Embedding | None = None
+    parts: tuple[int, ...] | None = None
+    cameras: Names | None = None
+    sources: Names | None = None
+    since: float | None = None
+    until: float | None = None
+    count: int = 50
+    rerank: bool = False
+
+    def __post_init__(self) -> None:
+        if not len(self.queries):
+            raise InputError("there is no picture to search by; give at least one")
+        if self.count < 1:
+            raise InputError(f"count is {self.count}; ask for at least one answer")
+        if self.parts is not None and not self.parts:
+            raise InputError("no part is chosen to search by; choose at least one, or leave the choice out")
+
+    @property
+    def where(self) -> Where:
+        return Where(self.cameras, self.sources, None, self.since, self.until)

@@ -1,0 +1,300 @@
+"""A gallery on disk: embeddings of one model, and what is known of their images.
+
+What `add`, `remove` and `forget` returned from is kept, whatever happens next; what they were interrupted in never
+happened. One process writes at a time, the others wait for it; readers are never waited for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from pathlib import Path
+from threading import RLock
+from typing import Any, Literal, TypeAlias
+
+import pyarrow as pa
+
+from halfseen.data.files import shown
+from halfseen.gallery import finished, tables
+from halfseen.gallery.checking import faults_of
+from halfseen.gallery.exchange import export_images, import_images
+from halfseen.gallery.sightings import Fact, Where
+from halfseen.gallery.tables import Dataset, VanishedError, condition, guarded, numbers
+from halfseen.types import Embedding, InputError
+
+Column: TypeAlias = Literal["camera", "source", "track"]
+
+IMAGES, DONE = "images.lance", finished.TABLE
+GRACE = timedelta(minutes=10)  # compaction leaves what readers may have opened that long ago
+FRAGMENT = 2**17  # rows of a compacted file
+NOTE = "halfseen."  # what the names of notes begin with, among Lance's own
+AHEAD = 2**26  # bytes that are read ahead
+AT_ONCE = 10_000  # ids that one condition names
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """Which model made the embeddings: its name, the digest of its file, the names of its parts, numbers a part."""
+
+    name: str
+    digest: str
+    parts: tuple[str, ...]
+    dim: int
+
+
+class Gallery:
+    """A folder of stored images. Make it with `Gallery.create` or `Gallery.open`.
+
+    An object shows the gallery as it was when it was opened, refreshed or last changed through it.
+    """
+
+    def __init__(self, folder: str, images: Dataset, model: ModelFacts) -> None:
+        self.folder, self.model = folder, model
+        self._images, self._busy = images, RLock()
+
+    @staticmethod
+    def create(folder: str | os.PathLike[str], model: ModelFacts) -> Gallery:
+        """A new, empty gallery for embeddings of `model`."""
+        place = os.fspath(folder)
+        schema = tables.image_schema(len(model.parts), model.dim, json.dumps(asdict(model)).encode())
+        with guarded(place, "making"):
+            if tables.local(place):
+                Path(place).mkdir(parents=True, exist_ok=True)
+            with tables.locked(place):
+                if tables.exists(tables.joined(place, IMAGES)):
+                    raise InputError(f"there is a gallery at {shown(place)} already; open it, or choose another folder")
+                finished.make_finished(place)
+                images = tables.write(schema.empty_table(), tables.joined(place, IMAGES), "create")
+        return Gallery(place, images, model)
+
+    @staticmethod
+    def open(folder: str | os.PathLike[str], model: ModelFacts | None = None) -> Gallery:
+        """The gallery at `folder`, which must be one of `model` if that is given."""
+        place = os.fspath(folder)
+        if not tables.exists(tables.joined(place, IMAGES)):
+            raise InputError(f"there is no gallery at {shown(place)}; check the path, or make one by `halfseen index`")
+        with guarded(place, "opening"):
+            images = tables.lance().dataset(tables.joined(place, IMAGES))
+            found = _model_of(images)
+        gallery = Gallery(place, images, found)
+        if model:
+            gallery.check(model)
+        return gallery
+
+    def check(self, model: ModelFacts) -> None:
+        """An InputError unless the gallery is one of `model`."""
+        if (model.digest, model.parts, model.dim) != (self.model.digest, self.model.parts, self.model.dim):
+            raise InputError(
+                f"the gallery {shown(self.folder)} holds embeddings of {_told(self.model)}, not of {_told(model)}; "
+                f"give that model, or index into another gallery"
+            )
+
+    def __len__(self) -> int:
+        with self._reading() as images:
+            return int(images.count_rows())
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of the table of images."""
+        return self._images.schema
+
+    @property
+    def version(self) -> int:
+        """Of what this object shows; it grows with every change."""
+        return int(self._images.version)
+
+    def refresh(self) -> bool:
+        """Show what others have changed meanwhile; tells whether they did."""
+        before = self.version
+        with self._busy, self._reading() as images:
+            self._images = images.checkout_version(images.latest_version)
+        return self.version != before
+
+    def add(self, embedding: Embedding, facts: Sequence[Fact], digests: Sequence[str] = ()) -> list[int]:
+        """Store the rows of `embedding`, all or none, with their `facts`; returns their ids.
+
+        `digests` say of which content each row was made: see `known`.
+        """
+        shape, wanted = tuple(embedding.vectors.shape[1:]), (len(self.model.parts), self.model.dim)
+        if len(embedding) and shape != wanted:
+            raise InputError(
+                f"the embeddings have {shape[0]} parts of {shape[1]} numbers and the gallery {shown(self.folder)} "
+                f"{wanted[0]} of {wanted[1]}; encode with {_told(self.model)}, or index into another gallery"
+            )
+        if len(facts) != len(embedding) or len(digests) not in (0, len(embedding)):
+            raise InputError(
+                f"{len(embedding)} embeddings come with {len(facts)} facts and {len(digests)} digests; give one of each"
+            )
+        rows = tables.image_table(self._images.schema, embedding, facts, digests or [""] * len(facts))
+        return self.append(rows) if len(facts) else []
+
+    def append(self, rows: pa.Table | pa.RecordBatchReader) -> list[int]:
+        """Store `rows` as they are, all or none; returns their ids."""
+        with self._writing() as images:
+            before = {fragment.fragment_id for fragment in images.get_fragments()}
+            after = tables.write(rows, images, "append")
+            fresh = [fragment for fragment in after.get_fragments() if fragment.fragment_id not in before]
+            added = after.scanner(columns=[], with_row_id=True, fragments=fresh).to_table() if fresh else None
+            return [] if added is None else added["_rowid"].to_pylist()
+
+    def remove(self, ids: Iterable[int] | None = None, where: Where | None = None) -> int:
+        """Take images out of every answer: those of the `ids` that `where` means; returns how many.
+
+        Their data stays on disk until `compact` or `forget`.
+        """
+        if ids is None and not where:
+            raise InputError("removing needs to be told what: give ids, or a camera, source, track or time")
+        chosen = None if ids is None else sorted(set(ids))
+        return self._delete(condition(where or Where(), chosen)) if chosen != [] else 0
+
+    def remove_content(self, digests: Iterable[str]) -> int:
+        """Take out all images of content with these digests, as an interrupted run may have left them."""
+        names = frozenset(digests) - {""}
+        return self._delete(tables.among("digest", names)) if names else 0
+
+    def _delete(self, rows: str) -> int:
+        with self._writing() as images:
+            return int(images.delete(rows)["num_deleted_rows"])
+
+    def forget(
+        self, *, person: Iterable[int] | None = None, source: str | None = None, before: float | None = None
+    ) -> int:
+        """Remove images for good: nothing of them stays on disk; returns how many.
+
+        `person`: these ids and the rest of their passages; `source`: all from there; `before`: all of an earlier time.
+        Of several all must hold. A forgotten file stays `known`, so that no watched folder brings it back.
+        """
+        clauses = [] if person is None else [tables.same_passages(self.rows(list(person), thumbnails=False))]
+        clauses += [] if source is None else [f"source = {tables.quoted(source)}"]
+        clauses += [] if before is None else [f"time < {float(before)!r}"]
+        if not clauses:
+            raise InputError("forgetting needs to be told what: give a person, a source or a time")
+        count = self._delete(" AND ".join(clauses))
+        self.compact(grace=timedelta(0))
+        return count
+
+    def compact(self, grace: timedelta = GRACE) -> None:
+        """Merge small files, drop what was removed, and what no reader of the last `grace` needs."""
+        with self._writing() as images:
+            images.optimize.compact_files(target_rows_per_fragment=FRAGMENT, materialize_deletions_threshold=0.0)
+            images.cleanup_old_versions(older_than=grace, delete_unverified=True)  # safe: we alone are writing
+            finished.compact_finished(self.folder, grace)
+
+    def known(self, digests: Iterable[str]) -> set[str]:
+        """Those of `digests` whose files are done: indexed as a whole, even if their images were forgotten since."""
+        return set(finished.read_finished(self.folder, digests)["digest"].to_pylist())
+
+    def finish(self, digests: Iterable[str]) -> None:
+        """Note that files with these digests are done; an interrupted run has images of some that are not."""
+        if names := set(digests):
+            with self._writing():
+                finished.add_finished(self.folder, names)
+
+    def sources(self) -> pa.Table:
+        """The digests of all files that are done."""
+        return finished.read_finished(self.folder)
+
+    def rows(
+        self, ids: Sequence[int] | None = None, where: Where | None = None, *, thumbnails: bool = True
+    ) -> dict[int, Fact]:
+        """What is known of the images with these `ids`, or of all, that `where` means; by id."""
+        columns = [*tables.FACTS, *(["thumbnail"] if thumbnails else [])]
+        found: dict[int, Fact] = {}
+        for table in self._select(columns, ids, where or Where()):
+            found.update(zip(table["_rowid"].to_pylist(), tables.facts_of(table), strict=True))
+        return found if ids is None else {int(id): found[id] for id in ids if id in found}
+
+    def embedding(self, ids: Sequence[int] | None = None) -> tuple[list[int], Embedding]:
+        """The images with these `ids`, or all, that are still there, and their embedding, row by row."""
+        table = pa.concat_tables(self._select(["vectors", "visibility"], ids, Where()))
+        vectors = numbers(table["vectors"]).view(len(table), len(self.model.parts), self.model.dim)
+        place = {id: row for row, id in enumerate(table["_rowid"].to_pylist())}
+        found = sorted(place) if ids is None else [int(id) for id in ids if id in place]
+        kept = [place[id] for id in found]
+        return found, Embedding(vectors[kept], numbers(table["visibility"])[kept])
+
+    def _select(self, columns: list[str], ids: Sequence[int] | None, where: Where) -> Iterator[pa.Table]:
+        chosen = [None] if ids is None else [ids[i : i + AT_ONCE] for i in range(0, max(1, len(ids)), AT_ONCE)]
+        for some in chosen:
+            try:
+                yield self._table(columns, condition(where, some))
+            except VanishedError:  # a compaction took the files of what this object showed
+                self.refresh()
+                yield self._table(columns, condition(where, some))
+
+    def _table(self, columns: list[str], rows: str) -> pa.Table:
+        with self._reading() as images:
+            return images.to_table(columns=columns, filter=rows, with_row_id=True)
+
+    def count(self, column: Column) -> dict[str, int]:
+        """How many images there are of each camera, source or track, by name."""
+        with self._reading() as images:
+            return dict(sorted(Counter(images.to_table(columns=[column])[column].to_pylist()).items()))
+
+    def table(self, columns: Sequence[str]) -> pa.Table:
+        """These columns of all images and `_rowid`, their ids, which are in order."""
+        return pa.concat_tables(self._select(list(columns), None, Where())).sort_by("_rowid")
+
+    def scan(self, columns: Sequence[str], rows: int, after: int = -1) -> Iterator[pa.RecordBatch]:
+        """The images whose id is greater than `after`, `rows` at a time, with their ids in the column `_rowid`."""
+        with self._reading() as images:
+            yield from images.to_batches(
+                columns=list(columns),
+                filter=f"_rowid > {after}" if after >= 0 else None,
+                with_row_id=True,
+                batch_size=rows,
+                batch_readahead=4,
+                io_buffer_size=AHEAD,
+            )
+
+    def notes(self) -> dict[str, Any]:
+        """What is kept with the gallery, by name."""
+        with self._reading() as images:
+            return {key[len(NOTE) :]: json.loads(text) for key, text in images.config().items() if key.startswith(NOTE)}
+
+    def keep_note(self, name: str, value: Any) -> None:
+        """Keep `value`, of which JSON must be able to speak, with the gallery."""
+        with self._writing() as images:
+            images.update_config({f"{NOTE}{name}": json.dumps(value)})
+
+    def verify(self) -> list[str]:
+        """Read everything; returns a sentence for each fault."""
+        return faults_of(self)
+
+    def export(self, folder: str | os.PathLike[str]) -> None:
+        """Write everything to a new `folder`, for `import_` and for any program that reads Parquet."""
+        export_images(self, Path(folder))
+
+    def import_(self, folder: str | os.PathLike[str]) -> int:
+        """Add, all or none, what `export` wrote to `folder`, which must be of the same model; returns how many."""
+        return import_images(self, Path(folder))
+
+    @contextmanager
+    def _reading(self) -> Iterator[Dataset]:
+        with guarded(self.folder, "reading"):
+            yield self._images
+
+    @contextmanager
+    def _writing(self) -> Iterator[Dataset]:
+        """The newest version, to be changed by us alone; what becomes of it is what this object shows afterwards."""
+        with self._busy, tables.locked(self.folder), guarded(self.folder, "writing to"):
+            newest = self._images.checkout_version(self._images.latest_version)
+            yield newest
+            self._images = newest.checkout_version(newest.latest_version)
+
+
+def _model_of(images: Dataset) -> ModelFacts:
+    try:
+        noted = json.loads(images.schema.metadata[b"halfseen"])
+        return ModelFacts(**noted | {"parts": tuple(noted["parts"])})
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"it does not say which model it is of: {error}") from error
+
+
+def _told(model: ModelFacts) -> str:
+    return f"{model.name} ({model.digest[:12]}, {len(model.parts)} parts of {model.dim})"

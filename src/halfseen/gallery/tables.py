@@ -1,0 +1,225 @@
+"""How a gallery lies on disk: a Lance table of images and one of the files that are done, and what can go wrong there.
+
+Vectors are float16 [P·D]: of each visible part the direction, on a grid that search splits into two bytes a number
+without loss (`on_grid`), and zeros for an invisible one. Lance's stable row ids are the images' ids: they are given
+when an addition is confirmed, survive compaction and never come back.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.dlpack import from_dlpack
+
+from halfseen.data.files import shown
+from halfseen.gallery.sightings import Fact, Names, Where
+from halfseen.types import Embedding, InputError
+
+try:
+    import fcntl
+except ImportError:  # Windows has none
+    fcntl = None  # type: ignore[assignment]
+
+Dataset: TypeAlias = Any  # lance.LanceDataset: the package is an extra
+
+GRID = 2**15  # vectors are whole numbers over this, which float16 holds exactly
+LENGTH = 127 * 254  # of a direction, in steps of the grid: see `planes`
+FACTS = ("image", "source", "camera", "time", "track", "box")
+FORMAT = "2.0"  # of Lance's files: the one whose long rows are read without being copied
+LOCK = "writing.lock"
+PATIENCE = 60.0  # seconds that a writer waits for another
+FULL = ("no space left", "file too large", "quota exceeded")
+GONE = ("not found", "no such file")
+
+
+def image_schema(parts: int, dim: int, note: bytes) -> pa.Schema:
+    """Of the table of images; `note` says which model made them."""
+    return pa.schema(
+        [
+            ("vectors", pa.list_(pa.float16(), parts * dim)),
+            ("visibility", pa.list_(pa.float32(), parts)),
+            ("image", pa.string()),
+            ("source", pa.string()),
+            ("camera", pa.string()),
+            ("time", pa.float64()),
+            ("track", pa.string()),
+            ("box", pa.list_(pa.float64(), 4)),
+            ("thumbnail", pa.large_binary()),
+            ("digest", pa.string()),
+        ],
+        metadata={b"halfseen": note},
+    )
+
+
+def lance() -> ModuleType:
+    """The package, which is an extra."""
+    try:
+        import lance  # noqa: PLC0415
+    except ImportError as error:
+        raise InputError("a gallery needs a package that is not there; run `pip install halfseen[search]`") from error
+    return lance
+
+
+@contextmanager
+def guarded(folder: str, doing: str) -> Iterator[None]:
+    """What Lance says when files are missing, damaged or cannot be written, in one sentence."""
+    try:
+        yield
+    except InputError:
+        raise
+    except BaseException as error:
+        if not isinstance(error, OSError | ValueError | RuntimeError) and type(error).__name__ != "PanicException":
+            raise
+        said = str(error).lower()
+        kind, do = InputError, "its files are damaged, or of another version; restore it from an export"
+        if any(words in said for words in FULL):
+            do = "nothing of it was kept; make room on that disk and do it again"
+        elif any(words in said for words in GONE):
+            kind = VanishedError
+            do = "files of it are gone, by a compaction or by hand; open it again, or restore it from an export"
+        raise kind(f"{doing} the gallery {shown(folder)} failed ({_brief(error)}): {do}") from error
+
+
+class VanishedError(InputError):
+    """Files are gone, as they are for readers of what was compacted long ago: opening again may help."""
+
+
+def _brief(error: BaseException) -> str:
+    """The first line of what Lance says, without the places in its own code."""
+    first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return re.sub(
+        r"^(External error: )?(LanceError\(\w+\): )?(Generic LocalFileSystem error: )?", "", first.split(", /")[0]
+    )[:160]
+
+
+def on_grid(embedding: Embedding) -> Tensor:
+    """The directions of `embedding` as the gallery keeps them: float16 [N,P,D], zeros for invisible parts."""
+    unit = F.normalize(embedding.vectors.detach(), dim=2) * (embedding.visibility > 0)[:, :, None]
+    return ((unit * (LENGTH / GRID)).half().float() * GRID).round().div_(GRID).half()
+
+
+def image_table(schema: pa.Schema, embedding: Embedding, facts: Sequence[Fact], digests: Sequence[str]) -> pa.Table:
+    """The rows to add."""
+    columns = {
+        "vectors": _fixed(on_grid(embedding).flatten(1)),
+        "visibility": _fixed(embedding.visibility.detach()),
+        "digest": pa.array(digests, pa.string()),
+    }
+    for name in (*FACTS, "thumbnail"):
+        try:
+            columns[name] = pa.array([getattr(fact, name) for fact in facts], schema.field(name).type)
+        except (pa.ArrowException, UnicodeError) as error:
+            raise InputError(f"a fact cannot be stored: its {name} is not what a gallery keeps ({error})") from error
+    return pa.table([columns[name] for name in schema.names], schema=schema)
+
+
+def _fixed(rows: Tensor) -> pa.Array:
+    """[N,K] as lists of K numbers."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(rows.contiguous().cpu().numpy().ravel()), rows.shape[1])
+
+
+def numbers(column: pa.Array | pa.ChunkedArray) -> Tensor:
+    """The lists of numbers of `column` as [N,K], which nobody may write to: the memory is Arrow's."""
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    flat: Tensor = from_dlpack(array.flatten())
+    return flat.view(len(array), array.type.list_size)
+
+
+def facts_of(table: pa.Table) -> list[Fact]:
+    """Its rows; without the column `thumbnail`, facts have none."""
+    rows = table.select([name for name in table.column_names if name in (*FACTS, "thumbnail")]).to_pylist()
+    return [Fact(**{**row, "box": None if row["box"] is None else tuple(row["box"])}) for row in rows]
+
+
+def condition(where: Where, ids: Sequence[int] | None = None) -> str:
+    """SQL for those of the rows `ids`, or of all, that `where` means."""
+    clauses = [f"time >= {where.since!r}"] if where.since is not None else []
+    clauses += [f"time <= {where.until!r}"] if where.until is not None else []
+    for column, names in (("camera", where.cameras), ("source", where.sources), ("track", where.tracks)):
+        clauses += [among(column, names)] if names is not None else []
+    if ids is not None:
+        clauses.append(f"_rowid IN ({', '.join(map(str, map(int, ids)))})" if len(ids) else "false")
+    return " AND ".join(clauses) or "true"
+
+
+def among(column: str, names: Names) -> str:
+    return f"{column} IN ({', '.join(map(quoted, sorted(names)))})" if names else "false"
+
+
+def same_passages(facts: Mapping[int, Fact]) -> str:
+    """SQL for the images whose ids and `facts` these are, and for the others of their passages."""
+    passages = {(fact.source, fact.track) for fact in facts.values() if fact.track}
+    same = [f"(source = {quoted(source)} AND track = {quoted(track)})" for source, track in sorted(passages)]
+    return f"({' OR '.join([condition(Where(), list(facts)), *same])})"
+
+
+def quoted(text: str) -> str:
+    """`text` as SQL has it: nothing in it can end the quotation."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def write(rows: pa.Table | pa.RecordBatchReader, target: Dataset | str, mode: str) -> Dataset:
+    """`rows` in a table of Lance, all or none; returns it as it is then."""
+    return lance().write_dataset(rows, target, mode=mode, enable_stable_row_ids=True, data_storage_version=FORMAT)
+
+
+def exists(table: str) -> bool:
+    """Whether there is a Lance table at that place; what was broken off while it was made is none."""
+    if local(table):
+        return any(Path(table, "_versions").glob("*.manifest"))
+    try:
+        lance().dataset(table)
+    except ValueError:  # how Lance says that there is none
+        return False
+    return True
+
+
+@contextmanager
+def locked(folder: str) -> Iterator[None]:
+    """Nobody else writes to the gallery `folder` in here; a lock dies with its process.
+
+    Object stores know no locks: there Lance's own rule holds, that of two who change the same, one is refused.
+    """
+    if fcntl is None or not local(folder):
+        yield
+        return
+    with guarded(folder, "writing to"):
+        file = os.open(joined(folder, LOCK), os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        _wait_for(file, folder)
+        yield
+    finally:
+        os.close(file)
+
+
+def _wait_for(file: int, folder: str) -> None:
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() > until:
+                raise InputError(
+                    f"another process has been writing to the gallery {shown(folder)} for {PATIENCE:.0f} seconds; "
+                    f"wait until it is done, or end it"
+                ) from error
+            time.sleep(0.02)
+
+
+def local(folder: str) -> bool:
+    """Whether `folder` is one of this machine rather than of an object store."""
+    return "://" not in folder
+
+
+def joined(folder: str, name: str) -> str:
+    return str(Path(folder, name)) if local(folder) else f"{folder.rstrip('/')}/{name}"

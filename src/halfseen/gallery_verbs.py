@@ -1,0 +1,242 @@
+"""The verbs of `halfseen gallery`: info, forget, verify, compact, export, import, calibrate.
+
+What needs the extra `search` is imported when it is needed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tyro.conf import Positional, UseAppendAction
+
+from halfseen import printing
+from halfseen.data.files import shown, whole
+from halfseen.data.finding import read_named
+from halfseen.data.sets.folders import shortened
+from halfseen.types import InputError
+
+if TYPE_CHECKING:
+    from halfseen.gallery.store import Gallery
+
+DAY = 86_400.0
+
+
+@dataclass(frozen=True)
+class GalleryInfo:
+    """What a gallery holds: how many sightings, of which cameras, sources and times, made by which model."""
+
+    gallery: Positional[Path]
+    """The folder that `halfseen index` wrote."""
+    json: bool = False
+    """Print JSON instead of tables."""
+
+    def run(self) -> int:
+        told = _told(_open(self.gallery), self.gallery)
+        if self.json:
+            printing.print_line(json.dumps(told))
+            return 0
+        model = told["model"]
+        printing.print_line(
+            f"{shown(self.gallery)}: {told['sightings']:,} sightings, {told['bytes'] / 2**20:,.1f} MiB, "
+            f"{told['since'] or 'no time'} to {told['until'] or 'no time'}"
+        )
+        printing.print_line(f"model: {model['name']} {model['digest'][:12]}, parts: {', '.join(model['parts'])}")
+        for what in ("cameras", "sources"):
+            rows = ([shown(name) or "(none)", f"{count:,}"] for name, count in told[what].items())
+            printing.print_table("", (what, "sightings"), rows)
+        return 0
+
+
+@dataclass(frozen=True)
+class Forget:
+    """Remove sightings for good, from the disk too. What is given together must hold together."""
+
+    gallery: Positional[Path]
+    """The folder that `halfseen index` wrote."""
+    person: UseAppendAction[tuple[int, ...]] = ()
+    """The id of a sighting of that person, as `halfseen search` prints it; the rest of its passage goes too. May be
+    repeated."""
+    source: str | None = None
+    """A film, or the folder or table that pictures were indexed from."""
+    before: str | None = None
+    """All that is older than this time: 2024-05-31 or '2024-05-31 17:45:10', or a number of seconds."""
+    days: float | None = None
+    """All that is older than so many days."""
+    json: bool = False
+    """Print {"forgotten", "holds"}."""
+
+    def run(self) -> int:
+        from halfseen.gallery.indexing.times import read_time  # noqa: PLC0415
+
+        if self.before is not None and self.days is not None:
+            raise InputError("--before and --days say the same thing in two ways; give one of them")
+        gallery = _open(self.gallery)
+        before = None if self.before is None else read_time(self.before, "--before")
+        if self.days is not None:
+            before = time.time() - self.days * DAY
+        source = None if self.source is None else _source(self.source, gallery)
+        count = gallery.forget(person=self.person or None, source=source, before=before)
+        if self.json:
+            printing.print_line(json.dumps({"forgotten": count, "holds": len(gallery)}))
+        else:
+            printing.print_line(f"{count:,} sightings forgotten; {shown(self.gallery)} holds {len(gallery):,}")
+        return 0
+
+
+@dataclass(frozen=True)
+class Verify:
+    """Read all of a gallery, and say what is wrong with it."""
+
+    gallery: Positional[Path]
+    """The folder that `halfseen index` wrote."""
+    json: bool = False
+    """Print {"faults"}."""
+
+    def run(self) -> int:
+        faults = _open(self.gallery).verify()
+        if self.json:
+            printing.print_line(json.dumps({"faults": faults}))
+        else:
+            for fault in faults or [f"{shown(self.gallery)}: all is well"]:
+                printing.print_line(fault)
+        return 1 if faults else 0
+
+
+@dataclass(frozen=True)
+class Compact:
+    """Merge the files of a gallery, and free what removed sightings and old versions still take of the disk."""
+
+    gallery: Positional[Path]
+    """The folder that `halfseen index` wrote."""
+
+    def run(self) -> int:
+        gallery = _open(self.gallery)
+        before = _size(self.gallery)
+        gallery.compact()
+        after = _size(self.gallery)
+        printing.print_line(f"{shown(self.gallery)}: {before / 2**20:,.1f} MiB before, {after / 2**20:,.1f} MiB now")
+        return 0
+
+
+@dataclass(frozen=True)
+class ExportGallery:
+    """Write a gallery as plain files that any program can read, and `halfseen gallery import` too."""
+
+    gallery: Positional[Path]
+    """The folder that `halfseen index` wrote."""
+    out: Positional[Path]
+    """The new folder to write."""
+
+    def run(self) -> int:
+        gallery = _open(self.gallery)
+        gallery.export(self.out)
+        printing.print_line(f"{len(gallery):,} sightings written to {shown(self.out)}")
+        return 0
+
+
+@dataclass(frozen=True)
+class ImportGallery:
+    """Add to a gallery what another one exported, or make it of that."""
+
+    gallery: Positional[Path]
+    """The gallery to add to; it is made if there is none."""
+    folder: Positional[Path]
+    """The folder that `halfseen gallery export` wrote."""
+
+    def run(self) -> int:
+        from halfseen.gallery.exchange import exported  # noqa: PLC0415
+        from halfseen.gallery.indexing.index import open_or_make  # noqa: PLC0415
+        from halfseen.gallery.store import ModelFacts  # noqa: PLC0415
+
+        model = exported(self.folder)["model"]
+        gallery = open_or_make(self.gallery, ModelFacts(**model | {"parts": tuple(model["parts"])}))
+        count = gallery.import_(self.folder)
+        printing.print_line(f"{count:,} sightings added; {shown(self.gallery)} holds {len(gallery):,}")
+        return 0
+
+
+@dataclass(frozen=True)
+class Calibrate:
+    """Learn on a labelled set how sure answers are; from then on searches of the gallery tell, in per cent."""
+
+    gallery: Positional[Path]
+    """The folder that `halfseen index` wrote."""
+    data: str
+    """One of `halfseen data list`, the liker the gallery the better; with +occluded behind it, people are hidden."""
+    root: Path | None = None
+    """The folder that holds the set, or one above it; left out: the environment variable HALFSEEN_DATA."""
+    model: Path | None = None
+    """The weights that the gallery was made with; left out: those that come with halfseen."""
+    plot: Path | None = None
+    """The reliability plot to write: .svg."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: a GPU if there is one."""
+
+    def run(self) -> int:
+        from halfseen.encode import Look, encode_split  # noqa: PLC0415
+        from halfseen.gallery.calibration import calibrate, draw_reliability, keep_calibration  # noqa: PLC0415
+        from halfseen.gallery.indexing.model import DEFAULT, open_model  # noqa: PLC0415
+
+        if self.plot and self.plot.suffix.lower() != ".svg":
+            raise InputError(f"--plot {shown(self.plot)} does not end in .svg, which is what is drawn; rename it")
+        model, gallery = open_model(self.model, self.device), _open(self.gallery)
+        gallery.check(model.facts)
+        splits = read_named(self.data, self.root, printing.print_note)
+        sides = []
+        for split in ("query", "gallery"):
+            with printing.progress_bar(f"encoding {split}") as progress:
+                look, weights = Look(model.augment), self.model or DEFAULT
+                sides.append(encode_split(model.loaded, weights, splits, split, look, progress=progress))
+        query, answers = sides
+        found = calibrate(query, answers, self.data)
+        keep_calibration(gallery, found)
+        if self.plot:
+            with whole(self.plot) as beside:
+                beside.write_text(draw_reliability(found))
+        printing.print_line(
+            f"learned from {found.answers:,} answers about {found.people:,} people of {self.data}: the chance that is "
+            f"told is off by {100 * found.error:.1f} points on average"
+        )
+        return 0
+
+
+def _open(folder: Path) -> Gallery:
+    from halfseen.gallery.store import Gallery  # noqa: PLC0415  (an extra)
+
+    return Gallery.open(folder)
+
+
+def _source(name: str, gallery: Gallery) -> str:
+    """`name` as the gallery has it: a source may be named from where one is."""
+    known = gallery.count("source")
+    found = next((each for each in (name, os.path.abspath(name)) if each in known), None)  # noqa: PTH100
+    if found is None:
+        raise InputError(
+            f"--source {shown(name)}: nothing in this gallery is from there; it has {shortened(map(shown, known))}"
+        )
+    return found
+
+
+def _told(gallery: Gallery, folder: Path) -> dict[str, Any]:
+    from halfseen.gallery.indexing.times import shown_time  # noqa: PLC0415
+
+    times = [fact.time for fact in gallery.rows(thumbnails=False).values() if fact.time is not None]
+    return {
+        "sightings": len(gallery),
+        "bytes": _size(folder),
+        "since": shown_time(min(times, default=None)),
+        "until": shown_time(max(times, default=None)),
+        "model": asdict(gallery.model),
+        "cameras": gallery.count("camera"),
+        "sources": gallery.count("source"),
+    }
+
+
+def _size(folder: Path) -> int:
+    """What the gallery takes of the disk, in bytes."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

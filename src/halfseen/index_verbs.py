@@ -1,0 +1,101 @@
+"""The verb `halfseen index`: pictures and films → a gallery.
+
+What needs networks or the extra `search` is imported when it is needed.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from tyro.conf import Positional, UseAppendAction
+
+from halfseen import printing
+from halfseen.data.files import shown
+from halfseen.types import InputError
+
+if TYPE_CHECKING:
+    from halfseen.gallery.indexing.index import Report
+    from halfseen.gallery.store import Gallery
+
+
+@dataclass(frozen=True)
+class Index:
+    """Put pictures of people, and the people in films, into a gallery that can be searched."""
+
+    paths: Positional[tuple[Path, ...]]
+    """Folders, pictures of one person each, films, or tables (CSV, Parquet) with path, camera, time, track."""
+    gallery: Path
+    """The folder of the gallery; it is made if there is none."""
+    model: Path | None = None
+    """The weights to encode with; left out: those that come with halfseen."""
+    pattern: UseAppendAction[tuple[str, ...]] = ()
+    """How names tell camera, time and track, such as '{camera}/{time:%Y%m%d_%H%M%S}_*.jpg'. May be repeated: the first
+    that fits counts."""
+    detector: Literal["hog", "mobilenet", "resnet"] = "hog"
+    """Who finds people in films: OpenCV, which needs no download, or a network of torchvision."""
+    weights: Path | None = None
+    """mobilenet, resnet: a file of the network's state dict; left out: from torchvision's hub."""
+    smallest: float = 0.11
+    """The least height of a person in a film, as a share of the frame's."""
+    every: float = 0.3
+    """Seconds between two looks at a film."""
+    crops: int = 4
+    """How many pictures of a passage are kept at most."""
+    batch: int = 64
+    """Pictures encoded together."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: a GPU if there is one."""
+    autocast: bool = False
+    """Encode in bfloat16 where that is safe."""
+    watch: bool = False
+    """Go on looking for new files until Ctrl-C."""
+    json: bool = False
+    """Print the report as JSON; with --watch a line for each time that something is added."""
+
+    def run(self) -> int:
+        from halfseen.gallery.indexing.index import Settings, index, open_or_make  # noqa: PLC0415
+        from halfseen.gallery.indexing.model import open_model  # noqa: PLC0415
+        from halfseen.gallery.indexing.patterns import Pattern  # noqa: PLC0415
+        from halfseen.gallery.indexing.watching import watch  # noqa: PLC0415
+
+        settings = Settings(
+            patterns=tuple(map(Pattern, self.pattern)),
+            detector=self.detector,
+            weights=self.weights,
+            smallest=self.smallest,
+            every=self.every,
+            crops=self.crops,
+            batch=self.batch,
+            bars=printing.progress_bar,
+            say=lambda fault: printing.print_note(f"left out: {fault}"),
+        )
+        if not self.paths:
+            raise InputError("what is to be indexed? give folders, pictures, films or tables")
+        model = open_model(self.model, self.device, "bfloat16" if self.autocast else "float32")
+        gallery = open_or_make(self.gallery, model.facts)
+        if self.watch:
+            watch(self.paths, gallery, model, settings, lambda report: self._print(report, gallery))
+        self._print(index(self.paths, gallery, model, settings), gallery)
+        return 0
+
+    def _print(self, report: Report, gallery: Gallery) -> None:
+        if self.json:
+            printing.print_line(json.dumps({"gallery": str(self.gallery), "holds": len(gallery), **asdict(report)}))
+            return
+        new = [_counted(report.pictures, "picture")] if report.pictures or not report.films else []
+        if report.films:
+            new.append(f"{_counted(report.passages, 'passage')} in {_counted(report.films, 'film')}")
+        known = f"; {_counted(report.known, 'file')} known before" if report.known else ""
+        faults = f"; {_counted(len(report.faults), 'fault')}" if report.faults else ""
+        rate = f", {report.added / report.seconds:.0f} a second" if report.added else ""
+        printing.print_line(
+            f"{' and '.join(new)} → {_counted(report.added, 'sighting')}{rate}{known}{faults}; "
+            f"{shown(self.gallery)} holds {len(gallery):,}"
+        )
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s'[: count != 1]}"

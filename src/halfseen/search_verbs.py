@@ -1,0 +1,174 @@
+"""The verb `halfseen search`: a picture of somebody → who was seen where.
+
+What needs networks or the extra `search` is imported when it is needed.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from PIL import Image
+from torch import Tensor
+from tyro.conf import Positional, UseAppendAction
+
+from halfseen import printing, terminal
+from halfseen.data.files import shown
+from halfseen.data.images import read_image, save_image
+from halfseen.data.sets.folders import shortened
+from halfseen.types import InputError
+
+if TYPE_CHECKING:
+    from halfseen.gallery.indexing.model import Model
+    from halfseen.gallery.sightings import Ask, Sighting
+    from halfseen.gallery.store import Gallery
+
+SHOWN = 10  # answers that a strip has room for
+
+
+@dataclass(frozen=True)
+class Search:
+    """Search a gallery for the person in one picture or more, by the parts that both sides show."""
+
+    images: Positional[tuple[Path, ...]]
+    """Pictures of one person, cropped; several are taken together."""
+    gallery: Path
+    """The folder that `halfseen index` wrote."""
+    model: Path | None = None
+    """The weights that the gallery was made with; left out: those that come with halfseen."""
+    unlike: UseAppendAction[tuple[Path, ...]] = ()
+    """A picture of somebody else, who is not meant. May be repeated."""
+    part: UseAppendAction[tuple[str, ...]] = ()
+    """Only this part counts (`halfseen gallery info` names them). May be repeated."""
+    camera: UseAppendAction[tuple[str, ...]] = ()
+    """Only sightings before this camera. May be repeated."""
+    source: UseAppendAction[tuple[str, ...]] = ()
+    """Only sightings from this film or folder. May be repeated."""
+    since: str | None = None
+    """Only sightings at this time or later: 2024-05-31 or '2024-05-31 17:45:10', or a number of seconds."""
+    until: str | None = None
+    """Only sightings at this time or earlier."""
+    count: int = 10
+    """How many answers."""
+    rerank: bool = False
+    """k-reciprocal re-ranking of the first answers."""
+    strip: Path | None = None
+    """A picture of the search to draw: .png or .jpg."""
+    pictures: Literal["auto", "kitty", "iterm", "none"] = "auto"
+    """How to show that in the terminal; auto: as the terminal can, if it can."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: a GPU if there is one."""
+    json: bool = False
+    """Print JSON instead of a table."""
+
+    def run(self) -> int:
+        from halfseen.gallery.indexing.model import open_model  # noqa: PLC0415
+        from halfseen.gallery.search import Search as Searching  # noqa: PLC0415
+        from halfseen.gallery.store import Gallery  # noqa: PLC0415
+
+        if not self.images:
+            raise InputError("who is looked for? give one picture or more of that person")
+        queries = [read_image(path) for path in self.images]
+        model = open_model(self.model, self.device)
+        gallery = Gallery.open(self.gallery, model.facts)
+        found = Searching(gallery).search(self._ask(model, gallery, queries))
+        language = self._language()
+        if self.strip or language:
+            self._draw(queries, found, gallery, language)
+        (_print_json if self.json else _print_table)(found, gallery.model.parts)
+        return 0
+
+    def _ask(self, model: Model, gallery: Gallery, queries: Sequence[Tensor]) -> Ask:
+        from halfseen.gallery.indexing.times import read_time  # noqa: PLC0415
+        from halfseen.gallery.sightings import Ask  # noqa: PLC0415
+
+        unlike = [read_image(path) for path in self.unlike]
+        parts = [_among("part", name, gallery.model.parts) for name in dict.fromkeys(self.part)]
+        return Ask(
+            model.encode(queries),
+            model.encode(unlike) if unlike else None,
+            parts=tuple(gallery.model.parts.index(part) for part in parts) or None,
+            cameras=_names("camera", self.camera, gallery),
+            sources=_names("source", self.source, gallery),
+            since=read_time(self.since, "--since") if self.since else None,
+            until=read_time(self.until, "--until") if self.until else None,
+            count=self.count,
+            rerank=self.rerank,
+        )
+
+    def _language(self) -> terminal.Language | None:
+        if self.pictures == "auto":
+            return terminal.spoken(os.environ) if sys.stdout.isatty() and not self.json else None
+        return None if self.pictures == "none" else self.pictures
+
+    def _draw(
+        self, queries: Sequence[Tensor], found: Sequence[Sighting], gallery: Gallery, language: terminal.Language | None
+    ) -> None:
+        from halfseen.gallery.strips import draw_strip, picture_of  # noqa: PLC0415
+
+        first = found[:SHOWN]
+        facts = gallery.rows([sighting.id for sighting in first])
+        answers = [(sighting, picture_of(facts[sighting.id])) for sighting in first if sighting.id in facts]
+        strip = draw_strip(queries, answers, gallery.model.parts)
+        if self.strip:
+            save_image(self.strip, strip)
+        if language:
+            file = io.BytesIO()
+            Image.fromarray(strip.permute(1, 2, 0).contiguous().numpy()).save(file, "PNG")
+            sys.stdout.write(terminal.inline(file.getvalue(), language))
+
+
+def _names(what: Literal["camera", "source"], wanted: Sequence[str], gallery: Gallery) -> frozenset[str] | None:
+    """`wanted` as the gallery has it: sources may be named from where one is."""
+    known = gallery.count(what) if wanted else {}
+    whole = [name if name in known or what == "camera" else os.path.abspath(name) for name in wanted]  # noqa: PTH100
+    return frozenset(_among(what, name, known) for name in whole) or None
+
+
+def _among(what: str, name: str, known: Collection[str]) -> str:
+    if name not in known:
+        raise InputError(f"--{what} {shown(name)}: there is none in this gallery; it has {shortened(map(repr, known))}")
+    return name
+
+
+def _print_table(found: Sequence[Sighting], parts: Sequence[str]) -> None:
+    """A row for each answer, the columns of the parts being their distances: · where not both sides show one."""
+    from halfseen.gallery.indexing.times import shown_time  # noqa: PLC0415
+
+    sure = any(sighting.confidence is not None for sighting in found)
+    rows = []
+    for sighting in found:
+        fact, chance = sighting.fact, sighting.confidence
+        rows.append(
+            [
+                *(str(sighting.rank), str(sighting.id), shown(fact.camera), shown_time(fact.time)),
+                f"{sighting.distance:.3f}",
+                *(["" if chance is None else f"{100 * chance:.0f} %"] if sure else []),
+                *("·" if distance is None else f"{distance:.2f}" for distance in sighting.parts),
+                shown(fact.image or fact.source),
+            ]
+        )
+    columns = ("rank", "id", "camera", "time", "distance", *(["sure"] if sure else []), *parts, "picture")
+    printing.print_table("" if rows else "nobody was found", columns, rows, words=4)
+
+
+def _print_json(found: Sequence[Sighting], parts: Sequence[str]) -> None:
+    plain = [
+        {
+            "rank": sighting.rank,
+            "id": sighting.id,
+            "distance": sighting.distance,
+            "confidence": sighting.confidence,
+            "parts": dict(zip(parts, sighting.parts, strict=True)),
+            "seen": dict(zip(parts, sighting.seen, strict=True)),
+            **{name: getattr(sighting.fact, name) for name in ("image", "source", "camera", "time", "track", "box")},
+        }
+        for sighting in found
+    ]
+    printing.print_line(json.dumps({"sightings": plain}))

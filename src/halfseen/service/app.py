@@ -1,0 +1,139 @@
+"""The application: what is asked at which address, and by whom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.resources import files
+from typing import Annotated, Any
+
+from fastapi import Body, Depends, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.security import HTTPBearer
+from starlette.formparsers import MultiPartParser
+
+from halfseen import __version__
+from halfseen.gallery.indexing.model import Model
+from halfseen.gallery.store import Gallery
+from halfseen.service.answers import Trouble
+from halfseen.service.asking import refused
+from halfseen.service.guard import COOKIE, SESSION, Guard
+from halfseen.service.holdings import Holdings
+from halfseen.service.log import Log, LogError
+from halfseen.service.looking import Looker
+from halfseen.service.manual import manual
+from halfseen.service.service import Service
+from halfseen.service.settings import Settings
+from halfseen.service.tokens import HOURS, Sessions
+from halfseen.types import InputError
+
+ABOUT = (
+    "Whom a picture shows only half is looked for in a gallery of sightings: exactly, by the parts that both show. "
+    "Every search is written into a log. What is uploaded is looked at and forgotten, unless its sender asks otherwise."
+)
+KINDS = {"index.html": "text/html", "page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
+SAID = {
+    400: "It cannot be done as it was asked.",
+    401: "A token is needed.",
+    403: "Asked from another page.",
+    404: "There is no such sighting.",
+    408: "It took too long to arrive.",
+    413: "It is too large.",
+    422: "A field is not what it should be.",
+    429: "Too much at once.",
+    503: "It cannot be done at present.",
+}
+JPEG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/jpeg": {}}, "description": "The picture."}}
+
+
+def make_app(gallery: Gallery, model: Model, settings: Settings) -> FastAPI:
+    """The service of `gallery`, which `model` made."""
+    gallery.check(model.facts)
+    holdings = Holdings(gallery)
+    service = Service(holdings, Looker(model, holdings.parts), settings, Log(settings.log))
+    app = FastAPI(title="halfseen", version=__version__, description=ABOUT, docs_url=None, redoc_url=None)
+    MultiPartParser.spool_max_size = settings.upload  # or an upload of a megabyte would be laid down on the disk
+    sessions = Sessions(settings.tokens)
+    app.add_middleware(Guard, settings=settings, sessions=sessions)
+    app.add_exception_handler(RequestValidationError, _unsound)
+    app.add_exception_handler(InputError, _unfit)
+    app.add_exception_handler(LogError, _unwritten)
+    _add_api(app, service, documented=bool(settings.tokens))
+    _add_sessions(app, sessions, service.log)
+    _add_pages(app)
+    return app
+
+
+def _add_api(app: FastAPI, service: Service, *, documented: bool) -> None:
+    shared: dict[str, Any] = {"responses": _troubles(400, 401, 403, 413, 422, 429, 503)}
+    if documented:  # the guard looks at tokens; this says so in the description
+        shared["dependencies"] = [Depends(HTTPBearer(auto_error=False))]
+    one = {**shared, "responses": shared["responses"] | _troubles(404)}
+    app.get("/api/gallery", **shared)(service.gallery)
+    app.get("/api/sightings", **shared)(service.sightings)
+    pictured = {**one, "responses": one["responses"] | JPEG, "response_class": Response}
+    app.get("/api/sightings/{number}/thumbnail", **pictured)(service.thumbnail)
+    app.get("/api/sightings/{number}/picture", **pictured)(service.picture)
+    app.get("/api/sightings/{number}/maps", **one)(service.maps)
+    app.post("/api/search", **{**one, "responses": one["responses"] | _troubles(408)})(service.search)
+
+
+def _add_sessions(app: FastAPI, sessions: Sessions, log: Log) -> None:
+    @app.post(SESSION, responses=_troubles(400, 401, 403, 413, 422, 429))
+    def begin(request: Request, response: Response, token: Annotated[str, Body(embed=True)]) -> dict[str, str]:
+        """Show a token, and get a cookie for a while."""
+        name = sessions.name_of_token(token)
+        origin = request.scope["halfseen"]["from"]
+        log.write("session" if name else "refused", name or "", **{"from": origin})
+        if not sessions.tokens:
+            raise refused("no token is needed here")
+        if name is None:
+            raise refused("nobody has this token; look at it again", 401)
+        secure = request.url.scheme == "https"
+        seconds = HOURS * 3600
+        response.set_cookie(
+            COOKIE, sessions.open(name), seconds, httponly=True, samesite="strict", secure=secure, path="/api"
+        )
+        return {"who": name}
+
+    @app.delete(SESSION, status_code=204, responses=_troubles(401, 403))
+    def end(request: Request, response: Response) -> None:
+        """Give the cookie back."""
+        sessions.close(request.cookies.get(COOKIE, ""))
+        response.delete_cookie(COOKIE, path="/api")
+
+
+def _add_pages(app: FastAPI) -> None:
+    folder = files("halfseen.service") / "page"
+    for name, kind in KINDS.items():
+        path = "/" if name == "index.html" else f"/{name}"
+        app.get(path, include_in_schema=False)(_always((folder / name).read_bytes(), kind))
+
+    @app.get("/docs", include_in_schema=False)
+    def docs() -> HTMLResponse:
+        return HTMLResponse(manual(app.openapi()))
+
+
+def _always(data: bytes, kind: str) -> Callable[[], Response]:
+    return lambda: Response(data, media_type=kind)
+
+
+def _troubles(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {status: {"model": Trouble, "description": SAID[status]} for status in statuses}
+
+
+def _unsound(_: Request, error: Exception) -> JSONResponse:
+    """A field that is not what it should be: the first of them, in a sentence."""
+    first = error.errors()[0] if isinstance(error, RequestValidationError) else {"loc": (), "msg": "not understood"}
+    where = next((word for word in reversed(first["loc"]) if isinstance(word, str)), "body")
+    return JSONResponse({"detail": f"{where}: {first['msg']}"}, 422)
+
+
+def _unfit(_: Request, error: Exception) -> JSONResponse:
+    """What came is nothing to search by; the sentence says why."""
+    return JSONResponse({"detail": str(error)}, 400)
+
+
+def _unwritten(_: Request, __: Exception) -> JSONResponse:
+    """Nothing is done that the log does not tell of."""
+    return JSONResponse({"detail": "the log cannot be written, and nobody searches without it"}, 503)

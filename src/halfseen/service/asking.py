@@ -1,0 +1,110 @@
+"""What comes in: the words of a form or an address, checked, and the pictures that come with them.
+
+FastAPI reads the fields below as they stand, so their annotations are no strings here.
+"""
+
+import math
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+from typing import Annotated, TypeAlias
+
+from fastapi import File, Form, HTTPException, Path, Query, UploadFile
+
+from halfseen.service.pictures import WHOLE, Share
+
+LARGEST = 2**63 - 1
+MOST = 500  # answers, and sightings of one shelf
+MANY = 64  # sightings that one search may name
+NAMES = 1000  # cameras, or sources, that one filter may name
+
+BOXES = (
+    "For each picture in turn the crop to look at, as shares of its width and height: `left,top,right,bottom`, e.g. "
+    "`0,0,1,0.5` for the upper half; empty for all of it."
+)
+PARTS = "Numbers of the parts to compare, from 0; none: all that the pictures show."
+CAMERAS, SOURCES = "Keys of cameras; none: all.", "Keys of sources; none: all."
+SINCE, UNTIL = "The first moment, in seconds.", "The last moment, in seconds."
+RERANK = "Order the nearest again by whom they are near themselves."
+KEEP = "Keep the pictures, if this service does so at all."
+
+Id: TypeAlias = Annotated[int, Path(ge=0, le=LARGEST, description="The sighting's id.")]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A search: whom to look for, where, and how."""
+
+    pictures: Annotated[list[UploadFile], File(default_factory=list, description="Pictures of one person.")]
+    boxes: Annotated[list[str], Form(default_factory=list, description=BOXES)]
+    like: Annotated[list[int], Form(default_factory=list, description="Ids of sightings of the same person.")]
+    unlike: Annotated[list[int], Form(default_factory=list, description="Ids of sightings of somebody else.")]
+    parts: Annotated[list[int], Form(default_factory=list, description=PARTS)]
+    cameras: Annotated[list[str], Form(default_factory=list, description=CAMERAS)]
+    sources: Annotated[list[str], Form(default_factory=list, description=SOURCES)]
+    since: Annotated[float | None, Form(allow_inf_nan=False, description=SINCE)] = None
+    until: Annotated[float | None, Form(allow_inf_nan=False, description=UNTIL)] = None
+    count: Annotated[int, Form(ge=1, le=MOST, description="How many answers at most.")] = 50
+    rerank: Annotated[bool, Form(description=RERANK)] = False
+    keep: Annotated[bool, Form(description=KEEP)] = False
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """A part of the gallery to leaf through."""
+
+    cameras: Annotated[list[str], Query(default_factory=list, description=CAMERAS)]
+    sources: Annotated[list[str], Query(default_factory=list, description=SOURCES)]
+    since: Annotated[float | None, Query(allow_inf_nan=False, description=SINCE)] = None
+    until: Annotated[float | None, Query(allow_inf_nan=False, description=UNTIL)] = None
+    start: Annotated[int, Query(ge=0, le=LARGEST, description="How many to pass over.")] = 0
+    count: Annotated[int, Query(ge=1, le=MOST, description="How many at most.")] = 60
+
+
+def refused(sentence: str, status: int = 400) -> HTTPException:
+    """To be raised: the client did something that cannot be, and `sentence` says what and how it can."""
+    return HTTPException(status, sentence)
+
+
+def boxes_for(texts: Sequence[str], pictures: int) -> list[Share]:
+    """The crop of each of so many pictures; what no text is given for is looked at as a whole."""
+    if len(texts) > pictures:
+        raise refused(f"{len(texts)} boxes came with {pictures} pictures; send at most one for each")
+    return [_box(text, number) for number, text in enumerate(texts, 1)] + [WHOLE] * (pictures - len(texts))
+
+
+def _box(text: str, number: int) -> Share:
+    if not text.strip():
+        return WHOLE
+    try:
+        left, top, right, bottom = map(float, text.split(","))
+    except ValueError:
+        left = math.nan
+    if math.isnan(left) or not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+        raise refused(
+            f"box {number} is {text[:60]!r}; write left,top,right,bottom as shares from 0 to 1, e.g. 0,0,1,0.5"
+        )
+    return left, top, right, bottom
+
+
+def check_ids(name: str, ids: Sequence[int]) -> None:
+    if len(ids) > MANY or any(not 0 <= number <= LARGEST for number in ids):
+        raise refused(f"{name} names {len(ids)} sightings; give at most {MANY} ids that an answer had")
+
+
+def check_parts(parts: Sequence[int], count: int) -> tuple[int, ...] | None:
+    """The chosen parts in order; None for all."""
+    if any(not 0 <= part < count for part in parts):
+        raise refused(f"parts are numbered from 0 to {count - 1}; `/api/gallery` says which is which")
+    return tuple(sorted(set(parts))) or None
+
+
+def check_names(what: str, names: Sequence[str], known: Container[str]) -> frozenset[str] | None:
+    """The chosen cameras or sources; None for all."""
+    if len(names) > NAMES or any(name not in known for name in names):
+        raise refused(f"one of the {what} is not in this gallery; `/api/gallery` names them all")
+    return frozenset(names) or None
+
+
+def check_times(since: float | None, until: float | None) -> None:
+    if since is not None and until is not None and since > until:
+        raise refused("the first moment lies behind the last one; exchange them")

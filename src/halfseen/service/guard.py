@@ -1,0 +1,175 @@
+"""Before anything is answered: who asks, from which page, how often, how much; and the headers of all answers.
+
+Without tokens only this machine is served, and any page that its browsers show could ask: so a request must be meant
+for this address (`Host`), which a name that someone points here is not, and must not come from another page.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+from fastapi import HTTPException, Request
+from fastapi.responses import JSONResponse
+
+from halfseen.service.settings import Settings, is_loopback
+from halfseen.service.tokens import Sessions
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+COOKIE = "halfseen"
+API, SESSION, SEARCH, MAPS = "/api/", "/api/session", "/api/search", "/maps"
+LOGINS = 10  # a minute from one address
+MOST = 10_000  # clients that are counted at once
+
+HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
+    "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+}
+
+
+class Rate:
+    """So many a minute for each client, the first of them all at once; 0: any number."""
+
+    def __init__(self, minute: int) -> None:
+        self.minute = minute
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # by client: how many, when that was so
+
+    def wait(self, client: str) -> float:
+        """Count one more of `client`; 0, or the seconds that it has to wait for it."""
+        if not self.minute:
+            return 0.0
+        now, a_second = time.monotonic(), self.minute / 60
+        left, when = self._left.pop(client, (float(self.minute), now))
+        left = min(self.minute, left + (now - when) * a_second)
+        self._left[client] = (left - 1, now) if left >= 1 else (left, now)
+        while len(self._left) > MOST:
+            self._left.popitem(last=False)
+        return 0.0 if left >= 1 else (1 - left) / a_second
+
+
+class Guard:
+    """Stands before `app`."""
+
+    def __init__(self, app: App, settings: Settings, sessions: Sessions) -> None:
+        self.app, self.settings, self.sessions = app, settings, sessions
+        self.work, self.logins = Rate(settings.rate), Rate(LOGINS)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        begun = False
+
+        async def told(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                message["headers"] = _with(message["headers"], private=scope["path"].startswith(API))
+            await send(message)
+
+        try:
+            self._check(Request(scope))
+            await self.app(scope, self._bounded(scope, receive), told)
+        except HTTPException as refusal:
+            answer = JSONResponse({"detail": refusal.detail}, refusal.status_code, refusal.headers)
+            await answer(scope, receive, told)
+        except Exception:  # ours, not the client's: it hears nothing of what is inside
+            logging.getLogger("halfseen").exception("%s %s failed", scope["method"], scope["path"])
+            if not begun:
+                answer = JSONResponse({"detail": "something broke here; whoever runs this finds more in its log"}, 500)
+                await answer(scope, receive, told)
+
+    def _check(self, request: Request) -> None:
+        """Let it pass, with the name of whoever asks in its scope, or raise the refusal."""
+        client = request.client.host if request.client else "?"
+        path, session = request.url.path, (request.url.path, request.method) == (SESSION, "POST")
+        self._check_page(request)
+        who = self._who(request) if self.settings.tokens else "local"
+        if path.startswith(API) and not who and not session:
+            raise HTTPException(401, "a token is needed here: send it as `Authorization: Bearer ...`")
+        request.scope["halfseen"] = {"who": who or "", "from": client}
+        wait = 0.0
+        if session:
+            wait = self.logins.wait(client)
+        elif path == SEARCH or path.endswith(MAPS):
+            wait = self.work.wait(f"{who} {client}")
+        if wait:
+            detail = f"too much at once: try again in {wait:.0f} s" if wait >= 1 else "too much at once: try again"
+            raise HTTPException(429, detail, {"retry-after": str(int(wait) + 1)})
+
+    def _check_page(self, request: Request) -> None:
+        host = request.headers.get("host", "")
+        name = urlsplit(f"//{host}").hostname if _sound(host) else None
+        if not self.settings.tokens and not (name and (is_loopback(name) or name == self.settings.host)):
+            raise HTTPException(403, "this address is not served here; open the one that `halfseen serve` printed")
+        if not request.url.path.startswith(API):
+            return
+        site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+        foreign = site not in ("same-origin", "none") if site else origin and origin.partition("//")[2] != host
+        if foreign:
+            raise HTTPException(403, "another page may not ask here")
+
+    def _who(self, request: Request) -> str | None:
+        kind, _, token = request.headers.get("authorization", "").partition(" ")
+        if kind.lower() == "bearer":
+            return self.sessions.name_of_token(token.strip())
+        return self.sessions.name_of(request.cookies.get(COOKIE, ""))
+
+    def _bounded(self, scope: Scope, receive: Receive) -> Receive:
+        """As `receive`, up to a size and a time."""
+        limit, end = self.settings.upload, time.monotonic() + self.settings.patience
+        too_large = HTTPException(413, f"that is more than {limit:,} bytes; send smaller pictures, or fewer")
+        claimed = dict(scope["headers"]).get(b"content-length", b"0")
+        taken, complete = int(claimed) if claimed.isdigit() and len(claimed) < 19 else 0, False
+        if taken > limit:
+            raise too_large
+        taken = 0
+
+        async def bounded() -> Message:
+            nonlocal taken, complete
+            if complete:  # what comes now is that the client goes away
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), max(0.0, end - time.monotonic()))
+            except TimeoutError as error:
+                raise HTTPException(408, "the request took too long to arrive; try again") from error
+            taken += len(message.get("body", b""))
+            if taken > limit:
+                raise too_large
+            complete = not message.get("more_body", False)
+            return message
+
+        return bounded
+
+
+def _sound(host: str) -> bool:
+    """Whether `host` can be taken apart: brackets that do not close are an error of the standard library."""
+    try:
+        urlsplit(f"//{host}")
+    except ValueError:
+        return False
+    return True
+
+
+def _with(headers: list[tuple[bytes, bytes]], *, private: bool) -> list[tuple[bytes, bytes]]:
+    """`headers` and ours; nothing that is `private` stays in a cache, and pages are asked for again."""
+    ours: Mapping[str, str] = HEADERS | {"cache-control": "no-store" if private else "no-cache"}
+    names = {name.encode() for name in ours}
+    kept = [(name, value) for name, value in headers if name.lower() not in names]
+    return [*kept, *((name.encode(), value.encode()) for name, value in ours.items())]

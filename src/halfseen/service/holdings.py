@@ -1,0 +1,145 @@
+"""What the service knows of a gallery: its places and times, its sightings one by one, and answers to searches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Lock
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from halfseen.gallery.indexing.times import shown_time
+from halfseen.gallery.search import Search
+from halfseen.gallery.sightings import Ask, Fact, Sighting, Where
+from halfseen.gallery.store import Gallery
+from halfseen.service.answers import About, Limits, Place, key_of, sources_from
+from halfseen.types import Embedding
+
+FRESH = 2.0  # seconds that may pass before it is looked whether the gallery has changed
+PIECE = 2**16  # rows that are read at once
+WORDS = ("camera", "source", "track")
+COLUMNS = pa.schema([*((name, pa.string()) for name in WORDS), ("time", pa.float64()), ("_rowid", pa.uint64())])
+
+
+@dataclass(frozen=True)
+class Register:
+    """Where and when all sightings of one version of the gallery were: a row of `table` for each, the newest first, and
+    the `passage` that it belongs to, by number."""
+
+    version: int
+    table: pa.Table
+    passage: NDArray[np.int64]
+    cameras: dict[str, int]
+    sources: dict[str, int]
+    paths: dict[str, str]  # of sources, by key
+
+    @staticmethod
+    def of(gallery: Gallery) -> Register:
+        version = gallery.version
+        table = pa.Table.from_batches(gallery.scan([*WORDS, "time"], PIECE), COLUMNS)
+        order = pc.sort_indices(table, [("time", "descending"), ("_rowid", "ascending")])
+        table = table.take(order)
+        cameras, sources = gallery.count("camera"), gallery.count("source")
+        return Register(version, table, _passages(table), cameras, sources, {key_of(path): path for path in sources})
+
+    def newest(self, where: Where) -> list[int]:
+        """The ids of the newest sighting of each passage, among those that `where` means."""
+        rows = np.arange(len(self.table))
+        for mask in _masks(self.table, where):
+            rows = rows[mask.to_numpy(zero_copy_only=False)[rows]]
+        first = np.sort(np.unique(self.passage[rows], return_index=True)[1])
+        ids: list[int] = self.table["_rowid"].to_numpy()[rows[first]].tolist()
+        return ids
+
+
+class Holdings:
+    """A `gallery`, as others change it."""
+
+    def __init__(self, gallery: Gallery) -> None:
+        self.gallery, self.search = gallery, Search(gallery)
+        self.parts = gallery.model.parts
+        self.register = Register.of(gallery)
+        self._looked, self._one = time.monotonic(), Lock()
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to `refresh`."""
+        return time.monotonic() - self._looked >= FRESH
+
+    def refresh(self) -> None:
+        """See what was added and removed meanwhile. While one does, which may take a while, others go on as before."""
+        if self._one.acquire(blocking=False):
+            try:
+                self.search.refresh()
+                if self.gallery.version != self.register.version:
+                    self.register = Register.of(self.gallery)
+                self._looked = time.monotonic()
+            finally:
+                self._one.release()
+
+    def searches(self, asks: Sequence[Ask]) -> list[list[Sighting]]:
+        """The answers to each of `asks`."""
+        return self.search.searches(asks)
+
+    def fact(self, number: int) -> Fact | None:
+        """What is known of a sighting, with its thumbnail; None if it is not there."""
+        return self.gallery.rows([number]).get(number)
+
+    def embedding(self, ids: Sequence[int]) -> Embedding | None:
+        """Of sightings; None if one of them is not there."""
+        found, embedding = self.gallery.embedding(ids)
+        return embedding if found == list(ids) else None
+
+    def browse(self, where: Where, start: int, count: int) -> list[tuple[int, Fact]]:
+        """The newest sightings, one of each passage, `count` of them from number `start` on."""
+        ids = self.register.newest(where)[start : start + count]
+        return list(self.gallery.rows(ids, thumbnails=False).items())
+
+    def about(self, limits: Limits, who: str) -> About:
+        """What there is to search."""
+        register = self.register
+        times = pc.min_max(register.table["time"]).as_py()
+        return About(
+            sightings=len(register.table),
+            model=self.gallery.model.name,
+            parts=list(self.parts),
+            cameras=[Place(name, name, count) for name, count in register.cameras.items()],
+            sources=sources_from(register.sources.items()),
+            since=times["min"],
+            until=times["max"],
+            first=shown_time(times["min"]),
+            last=shown_time(times["max"]),
+            limits=limits,
+            who=who,
+        )
+
+
+def _passages(table: pa.Table) -> NDArray[np.int64]:
+    """A number for each passage: sightings of one source and one track; those without a track are passages each."""
+    source, track = (_codes(table[name]) for name in ("source", "track"))
+    alone = pc.equal(table["track"], "").to_numpy()
+    passage: NDArray[np.int64] = np.where(alone, -1 - np.arange(len(table)), source * (len(table) + 1) + track)
+    return passage
+
+
+def _codes(words: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Equal words, equal numbers."""
+    codes: NDArray[np.int64] = words.combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
+    return codes
+
+
+def _masks(table: pa.Table, where: Where) -> list[pa.ChunkedArray]:
+    """For each thing that is asked of a sighting, which of them meet it."""
+    masks = []
+    for column, names in (("camera", where.cameras), ("source", where.sources), ("track", where.tracks)):
+        if names is not None:
+            masks.append(pc.is_in(table[column], pa.array(sorted(names), pa.string())))
+    if where.since is not None:
+        masks.append(pc.fill_null(pc.greater_equal(table["time"], where.since), False))
+    if where.until is not None:
+        masks.append(pc.fill_null(pc.less_equal(table["time"], where.until), False))
+    return masks

@@ -1,0 +1,96 @@
+"""A service at work: on a port of this machine until it is stopped."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Thread
+from typing import NamedTuple
+
+import uvicorn
+from fastapi import FastAPI
+
+from halfseen.types import InputError
+
+HEADER = 32 * 2**10  # bytes of what a request may begin with
+IDLE = 10  # seconds that an idle connection is kept
+AT_ONCE = 512  # connections
+
+
+class Certificate(NamedTuple):
+    """Files of a certificate and of its private key, in PEM."""
+
+    certificate: Path
+    key: Path
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A port of this machine that is ours from now on; 0 is any that is free."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    ear = socket.socket(family, socket.SOCK_STREAM)
+    ear.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        ear.bind((host, port))
+        ear.listen(AT_ONCE)  # whoever comes before we answer waits
+    except (OSError, OverflowError) as error:
+        ear.close()
+        raise InputError(
+            f"nobody can listen at {host}, port {port} ({error}); give another --port, or an address of this machine"
+        ) from error
+    return ear
+
+
+def address(ear: socket.socket, certificate: Certificate | None = None) -> str:
+    """What a browser is told."""
+    host, port = ear.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    return f"{'https' if certificate else 'http'}://{shown}:{port}/"
+
+
+def serve(app: FastAPI, ear: socket.socket, certificate: Certificate | None = None) -> None:
+    """Answer until Ctrl-C or SIGTERM; what has begun is answered first."""
+    with suppress(KeyboardInterrupt):
+        _server(app, certificate).run(sockets=[ear])
+
+
+@contextmanager
+def served(app: FastAPI, host: str = "127.0.0.1") -> Iterator[str]:
+    """The address at which `app` answers, from a thread of its own, as long as one is in here."""
+    ear = listen(host, 0)
+    server = _server(app)
+    thread = Thread(target=server.run, kwargs={"sockets": [ear]}, daemon=True)
+    thread.start()
+    while not server.started and thread.is_alive():
+        time.sleep(0.005)
+    try:
+        yield address(ear)
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def _server(app: FastAPI, certificate: Certificate | None = None) -> uvicorn.Server:
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,  # our own log says who asked
+        server_header=False,
+        proxy_headers=False,  # anyone could say to come from anywhere
+        lifespan="off",
+        http="h11",
+        ws="none",
+        h11_max_incomplete_event_size=HEADER,
+        timeout_keep_alive=IDLE,
+        timeout_graceful_shutdown=IDLE,
+        limit_concurrency=AT_ONCE,
+        ssl_certfile=certificate and certificate.certificate,
+        ssl_keyfile=certificate and certificate.key,
+    )
+    try:
+        config.load()
+    except OSError as error:  # ssl's own errors are such too
+        raise InputError(f"the certificate cannot be used ({error}); give it and its key as PEM files") from error
+    return uvicorn.Server(config)

@@ -1,0 +1,156 @@
+"""Chances that hold: of answers given 70 %, seven in ten are right, also for people who were not learned from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from galleries import filled, people
+from halfseen.data.embeddings import Encoded
+from halfseen.gallery import calibration as module
+from halfseen.gallery.calibration import (
+    Calibration,
+    Crowd,
+    Signs,
+    calibrate,
+    calibration_of,
+    draw_reliability,
+    keep_calibration,
+    signs_of,
+)
+from halfseen.gallery.probes import Mean
+from halfseen.gallery.search import Search
+from halfseen.gallery.sightings import Ask
+from halfseen.gallery.store import Gallery
+from halfseen.types import Embedding, Facts, InputError
+
+NOISE = 1.1
+
+
+def labelled(pids: list[int], seed: int, camera: int) -> Encoded:
+    columns = torch.tensor(pids)
+    camids = torch.full_like(columns, camera)
+    return Encoded(people(pids, seed, noise=NOISE), Facts(columns, camids, torch.zeros_like(columns)))
+
+
+@pytest.fixture(scope="module")
+def learned() -> Calibration:
+    return calibrate(labelled([*range(120)], 1, 0), labelled([row % 120 for row in range(1_200)], 2, 1), "toys")
+
+
+def test_chances_hold_for_people_not_learned_from(learned: Calibration) -> None:
+    assert (learned.rows, learned.people, learned.answers) == (1_200, 120, 6_000)
+    assert learned.error < 0.04
+    assert sum(each.answers for each in learned.bins) == learned.answers
+    assert learned.brier < 0.15
+    assert max(each.said for each in learned.bins) > 0.8
+    for each in learned.bins:
+        if each.answers > 200:
+            assert abs(each.said - each.right) < 0.12
+
+
+def test_chances_hold_in_a_larger_gallery(learned: Calibration) -> None:
+    """Four times the strangers; without lowering the odds, the gap would be several times as large."""
+    pids = [row % 120 for row in range(1_200)] + [120 + row % 360 for row in range(3_600)]
+    query, gallery = labelled([*range(120)], 5, 0), labelled(pids, 6, 1)
+    signs, right, _ = module._answers(query, gallery)
+    gap, careless = (
+        abs(float(learned.chance(signs, rows).mean()) - float(right.float().mean())) for rows in (4_800, 1)
+    )
+    assert gap < 0.04
+    assert careless > 2 * gap
+
+
+def test_the_odds_fall_with_the_strangers_and_never_rise(learned: Calibration) -> None:
+    signs = Signs(torch.tensor([0.4]), torch.tensor([3.0]), torch.tensor([0.5]))
+    odds = [float(torch.logit(learned.chance(signs, rows))) for rows in (10, 1_200, 2_400, 12_000)]
+    assert odds[0] == odds[1]
+    assert odds[1] - odds[2] == pytest.approx(math.log(2), abs=1e-4)
+    assert odds[1] - odds[3] == pytest.approx(math.log(10), abs=1e-4)
+
+
+def test_what_makes_an_answer_sure(learned: Calibration) -> None:
+    def chance(distance: float, margin: float) -> float:
+        signs = Signs(torch.tensor([distance]), torch.tensor([margin]), torch.tensor([0.6]))
+        return float(learned.chance(signs, learned.rows)[0])
+
+    assert chance(0.2, 6.0) > 0.9
+    assert chance(0.8, 0.5) < 0.3
+
+
+def test_standing_out_by_hand() -> None:
+    crowd = Embedding(torch.tensor([[[1.0, 0]], [[0, 1]], [[-1, 0]], [[5, 5]]]), torch.tensor([[1.0], [0.5], [1], [0]]))
+    query = Mean.each(Embedding(torch.tensor([[[2.0, 0]]]), torch.tensor([[0.5]])))
+    middle, spread = Crowd.of(crowd).moments(query)  # distances 0, 1 and 2; the last shows nothing
+    assert float(middle) == pytest.approx(1.0)
+    assert float(spread) == pytest.approx(math.sqrt(2 / 3))
+    signs = signs_of(Crowd.of(crowd), query, torch.tensor([[0.2]]), torch.tensor([[[0.25]]]))
+    assert [float(sign) for sign in signs] == pytest.approx([0.2, 0.8 / math.sqrt(2 / 3), 0.25])
+    blind = Mean(torch.zeros(1, 1, 2), torch.zeros(1, 1))
+    assert all(bool(value.isfinite()) for value in Crowd.of(crowd).moments(blind))
+
+
+def test_a_logistic_regression_finds_what_made_the_labels() -> None:
+    dice = torch.Generator().manual_seed(0)
+    table = torch.cat([torch.ones(20_000, 1), torch.randn(20_000, 2, generator=dice)], 1).double()
+    truth = torch.tensor([-1.0, 2.0, -0.5], dtype=torch.float64)
+    right = (torch.rand(20_000, generator=dice, dtype=torch.float64) < torch.sigmoid(table @ truth)).double()
+    found = module._logistic(table, right)
+    assert torch.allclose(found, truth, atol=0.1)
+    slope = table.T @ (torch.sigmoid(table @ found) - right) / len(table)
+    assert float(slope.abs().max()) < 0.01
+    apart = module._logistic(table, (table[:, 1] > 0).double())  # nothing but the cost keeps these finite
+    assert bool(apart.isfinite().all())
+
+
+def test_images_of_ones_own_camera_and_junk_are_no_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ANSWERS", 100)
+    query, gallery = labelled([*range(20)], 1, 0), labelled([row % 20 for row in range(100)], 2, 1)
+    camids = gallery.facts.camids.clone()
+    camids[:40] = 0
+    pids = torch.where(torch.arange(100) >= 90, -1, gallery.facts.pids)
+    same = Encoded(gallery.embedding, Facts(pids, camids, gallery.facts.occlusion))
+    found, right, people_asked = module._answers(query, same)
+    assert int(right.sum()) == 50  # rows 40 to 89
+    nameless = replace(same, has_cameras=False)
+    assert int(module._answers(query, nameless)[1].sum()) == 90
+    assert found.distance.shape == right.shape == people_asked.shape
+
+
+@pytest.mark.parametrize("pids", [[0] * 30, [*range(100, 130)]])
+def test_both_kinds_of_answers_are_needed(pids: list[int]) -> None:
+    with pytest.raises(InputError, match="both kinds are needed"):
+        calibrate(labelled([0, 0], 1, 0), labelled(pids, 2, 1), "toys")
+
+
+def test_a_gallery_keeps_it_and_its_answers_bear_it(tmp_path: Path, learned: Calibration) -> None:
+    pytest.importorskip("lance", reason="the extra `search` is not installed")
+    gallery, query = filled(tmp_path, 400), people([3], seed=8)
+    search = Search(gallery)
+    assert calibration_of(gallery) is None
+    keep_calibration(gallery, learned)
+    assert calibration_of(Gallery.open(tmp_path)) == learned
+    assert search.search(Ask(query))[0].confidence is None
+    assert search.refresh()
+    answers = search.search(Ask(query, count=400))
+    chances = [answer.confidence or 0.0 for answer in answers]
+    assert all(0 < chance < 1 for chance in chances)
+    assert chances[0] > 0.5
+    assert chances[-1] < 0.1
+    stored = gallery.embedding()[1]
+    distances, seen = torch.tensor([[a.distance for a in answers]]), torch.tensor([[a.seen for a in answers]])
+    signs = signs_of(Crowd.of(stored), Mean.each(query), distances, seen)
+    assert chances == pytest.approx(learned.chance(signs, 400)[0].tolist(), abs=1e-5)
+    streamed = Search(gallery, memory=0).search(Ask(query, count=400))
+    assert [answer.confidence for answer in streamed] == pytest.approx(chances, abs=1e-6)
+
+
+def test_the_plot_is_drawn(learned: Calibration) -> None:
+    drawn = draw_reliability(learned)
+    assert drawn.startswith("<svg")
+    assert drawn.count("<polyline") + drawn.count("<path") >= 2
+    assert "said and right" in drawn

@@ -1,0 +1,104 @@
+"""Galleries as plain files: out, and in again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from conftest import SmallDisk
+from galleries import DIM, MODEL, PARTS, filled
+from halfseen.gallery.store import Gallery, ModelFacts
+from halfseen.types import InputError
+
+pytest.importorskip("lance", reason="the extra `search` is not installed")
+
+
+def test_out_and_in_again(tmp_path: Path) -> None:
+    gallery = filled(tmp_path / "g")
+    gallery.remove([3])
+    gallery.finish(["one", "two"])
+    gallery.keep_note("calibration", {"a": 1})
+    gallery.export(tmp_path / "out")
+    again = Gallery.create(tmp_path / "again", MODEL)
+    assert again.import_(tmp_path / "out") == 199
+    assert list(again.rows().values()) == list(gallery.rows().values())
+    for one, two in zip(vars(gallery.embedding()[1]).values(), vars(again.embedding()[1]).values(), strict=True):
+        assert torch.equal(one, two)
+    assert again.known(["one", "two", "three"]) == {"one", "two"}
+    assert again.notes() == {"calibration": {"a": 1}}
+    assert again.verify() == []
+    again.keep_note("calibration", {"a": 2})
+    assert again.import_(tmp_path / "out") == 199  # added, not merged
+    assert len(again) == 398
+    assert again.notes() == {"calibration": {"a": 2}}
+
+
+def test_any_program_reads_it(tmp_path: Path) -> None:
+    filled(tmp_path / "g", 5).export(tmp_path / "out")
+    table = pq.read_table(tmp_path / "out/images.parquet")
+    assert table["camera"].to_pylist()[:2] == ["gate '0'", "gate '1'"]
+    assert len(table["vectors"][0].as_py()) == len(PARTS) * DIM
+    assert json.loads((tmp_path / "out/gallery.json").read_text())["model"]["digest"] == MODEL.digest
+
+
+def test_an_export_is_whole_or_not_at_all(tmp_path: Path, small_disk: SmallDisk) -> None:
+    gallery = filled(tmp_path / "g")
+    with small_disk(2_000), pytest.raises(InputError, match=r"cannot be written .*; make room there"):
+        gallery.export(tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["g"]
+    for place in (tmp_path / "g", tmp_path / "no/where"):
+        with pytest.raises(InputError, match=r"exists already|cannot be written"):
+            gallery.export(place)
+
+
+def test_another_models_export_is_refused(tmp_path: Path) -> None:
+    filled(tmp_path / "g", 5).export(tmp_path / "out")
+    other = Gallery.create(tmp_path / "other", ModelFacts("tiny", "others", PARTS, DIM))
+    with pytest.raises(InputError, match="give that model"):
+        other.import_(tmp_path / "out")
+    assert len(other) == 0
+
+
+def test_damaged_exports_add_nothing(tmp_path: Path) -> None:
+    filled(tmp_path / "g", 50).export(tmp_path / "out")
+    gallery = Gallery.create(tmp_path / "other", MODEL)
+    whole = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    table = pq.read_table(tmp_path / "out/images.parquet")
+    spoilt = torch.full((50, len(PARTS) * DIM), torch.nan).half().numpy().ravel()
+    harms = {
+        "images.parquet": [
+            whole[tmp_path / "out/images.parquet"][:5_000],
+            b"",
+            _parquet(table.drop_columns("camera")),
+            _parquet(table.set_column(5, "time", pa.array(["noon"] * 50))),
+            _parquet(table.set_column(0, table.schema.field(0), pa.FixedSizeListArray.from_arrays(spoilt, 64))),
+        ],
+        "sources.parquet": [b"PAR1", _parquet(table)],
+        "gallery.json": [b"{", b"[]", b"{}", b'{"model": {}, "notes": {}}', b'{"model": 1, "notes": 2}', b"\xff"],
+    }
+    for name, contents in harms.items():
+        for content in contents:
+            (tmp_path / "out" / name).write_bytes(content)
+            with pytest.raises(InputError, match=r"export the gallery again|choose another folder"):
+                gallery.import_(tmp_path / "out")
+        (tmp_path / "out" / name).write_bytes(whole[tmp_path / "out" / name])
+    assert len(gallery) == 0
+    assert gallery.import_(tmp_path / "out") == 50
+
+
+def test_what_is_no_export(tmp_path: Path) -> None:
+    gallery = filled(tmp_path / "g", 5)
+    for place in (tmp_path / "nothing", tmp_path / "g"):
+        with pytest.raises(InputError, match="holds no exported gallery"):
+            gallery.import_(place)
+
+
+def _parquet(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    return bytes(sink.getvalue())

@@ -1,0 +1,304 @@
+"""Folders and films → a gallery, once, also after a stop."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+pytest.importorskip("lance", reason="galleries need pylance: pip install 'halfseen[search]'")
+
+from halfseen.data.images import decode_image, read_image, save_image
+from halfseen.gallery.indexing import films
+from halfseen.gallery.indexing import index as indexing
+from halfseen.gallery.indexing.detectors import Detect
+from halfseen.gallery.indexing.index import Report, Settings, index, open_or_make
+from halfseen.gallery.indexing.model import Model, open_model
+from halfseen.gallery.indexing.patterns import Pattern
+from halfseen.gallery.store import Gallery
+from halfseen.types import InputError, Progress
+from passers import BLUE, GREEN, RED, Walker, find, save_film
+from served import person, save_tiny
+
+SmallDisk = Callable[[int], AbstractContextManager[None]]
+WALKERS = [Walker(RED, 0.5, 4, 10, 25), Walker(BLUE, 5, 9, 120, -25), Walker(GREEN, 10.5, 14, 10, 25)]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return open_model(save_tiny(tmp_path_factory.mktemp("model") / "tiny.safetensors"), "cpu")
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_film(tmp_path_factory.mktemp("films") / "street.avi", WALKERS, 15)
+
+
+@pytest.fixture(autouse=True)
+def detector(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(*_: Any) -> Detect:
+        return find
+
+    monkeypatch.setattr(indexing, "load_detector", load)
+
+
+@pytest.fixture
+def gallery(tmp_path: Path, model: Model) -> Gallery:
+    return Gallery.create(tmp_path / "g", model.facts)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for number in range(10):
+        path = tmp_path / f"set/{'gate' if number < 6 else 'hall'}/20240531_12000{number}_{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_image(path, person(number, 0))
+    return tmp_path / "set"
+
+
+def contents(gallery: Gallery) -> list[tuple[Any, ...]]:
+    """All that is stored, but for ids."""
+    ids, embedding = gallery.embedding()
+    facts = gallery.rows(ids)
+    rows = zip(ids, embedding.vectors.tolist(), embedding.visibility.tolist(), strict=True)
+    return sorted((repr(facts[id]), facts[id].thumbnail, vectors, seen) for id, vectors, seen in rows)
+
+
+def test_pictures_of_a_folder_are_stored_with_what_their_names_tell(
+    folder: Path, gallery: Gallery, model: Model
+) -> None:
+    how = Settings(patterns=(Pattern("{camera}/{time:%Y%m%d_%H%M%S}_{track}.png"),), batch=4)
+    report = index([folder], gallery, model, how)
+    assert (report.added, report.pictures, report.known, report.faults) == (10, 10, 0, [])
+    ids, stored = gallery.embedding()
+    facts = gallery.rows(ids)
+    for row, id in enumerate(ids):
+        fact = facts[id]
+        number = int(fact.track)
+        assert fact.image == str(folder / fact.camera / f"20240531_12000{number}_{number}.png")
+        assert (fact.source, fact.camera) == (str(folder), "gate" if number < 6 else "hall")
+        assert (fact.time, fact.box) == (1_717_156_800.0 + number, None)
+        image = read_image(fact.image)
+        assert (decode_image(fact.thumbnail, "").float() - image.float()).abs().mean() < 12
+        wanted = model.encode([image])
+        torch.testing.assert_close(stored.visibility[row], wanted.visibility[0])
+        alike = torch.cosine_similarity(stored.vectors[row], wanted.vectors[0], dim=1)
+        assert (alike[wanted.visibility[0] > 0] > 0.999).all()
+
+
+def test_the_same_files_add_nothing_wherever_they_lie(folder: Path, gallery: Gallery, model: Model) -> None:
+    index([folder], gallery, model)
+    shutil.move(folder, folder.with_name("moved"))
+    save_image(folder.with_name("moved") / "new.png", person(11, 0))
+    shutil.copy(folder.with_name("moved") / "new.png", folder.with_name("moved") / "copy.png")
+    report = index([folder.with_name("moved")], gallery, model)
+    assert (report.added, report.known) == (1, 11)
+    assert len(gallery) == 11
+
+
+def test_damaged_files_are_told_in_one_line_each_and_the_others_are_taken(
+    folder: Path, gallery: Gallery, model: Model
+) -> None:
+    (folder / "gate/broken.jpg").write_bytes(b"\xff\xd8 broken\n")
+    (folder / "empty.png").touch()
+    (folder / "film.avi").write_bytes(b"no film")
+    told: list[str] = []
+    report = index([folder], gallery, model, Settings(say=told.append))
+    assert report.added == len(gallery) == 10
+    assert report.faults == told
+    assert sorted(sentence.partition(" ")[0] for sentence in told) == sorted(
+        str(folder / name) for name in ("gate/broken.jpg", "empty.png", "film.avi")
+    )
+    assert all("\n" not in sentence for sentence in told)
+    assert index([folder], gallery, model).faults == told  # they may have been mended; nobody forgets them
+
+
+def test_a_film_becomes_a_few_crops_of_each_passage(film: Path, gallery: Gallery, model: Model) -> None:
+    report = index([film], gallery, model, Settings(crops=3))
+    assert (report.films, report.passages, report.pictures, report.faults) == (1, 3, 0, [])
+    facts = list(gallery.rows().values())
+    assert report.added == len(facts) <= 9
+    by_track: dict[str, list[Any]] = {}
+    for fact in facts:
+        by_track.setdefault(fact.track, []).append(fact)
+    assert len(by_track) == 3
+    for (track, own), walker in zip(sorted(by_track.items(), key=lambda each: each[1][0].time), WALKERS, strict=True):
+        assert track.startswith("street-")
+        for fact in own:
+            assert (fact.image, fact.source, fact.camera) == ("", str(film), "street")
+            assert walker.begin <= fact.time < walker.end
+            assert fact.box == pytest.approx(walker.box(fact.time), abs=2)
+            colour = decode_image(fact.thumbnail, "").float().mean((1, 2))
+            assert (colour - torch.tensor(walker.colour)).abs().max() < 30
+    again = index([film], gallery, model)
+    assert (again.added, again.known, again.films) == (0, 1, 0)
+
+
+def test_a_table_tells_when_a_film_begins_and_which_camera_it_is(film: Path, tmp_path: Path, model: Model) -> None:
+    (tmp_path / "films.csv").write_text(f"path,camera,time\n{film},yard,2024-05-31 12:00\n")
+    gallery = Gallery.create(tmp_path / "g", model.facts)
+    index([tmp_path / "films.csv"], gallery, model)
+    facts = gallery.rows().values()
+    assert {fact.camera for fact in facts} == {"yard"}
+    assert all(1_717_156_800 <= fact.time < 1_717_156_815 for fact in facts if fact.time is not None)
+
+
+class Stop(Exception):  # noqa: N818  (it stands for a kill)
+    """A kill."""
+
+
+@pytest.mark.parametrize("after", range(1, 12))
+def test_a_kill_between_any_two_writes_changes_nothing_in_the_end(
+    after: int, film: Path, folder: Path, gallery: Gallery, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(films, "STRETCH", 5)
+    monkeypatch.setattr(indexing, "ROWS", 4)
+    how = Settings(batch=4)
+    whole = Gallery.create(Path(gallery.folder).with_name("whole"), model.facts)
+    index([folder, film], whole, model, how)
+    writes = 0
+
+    def dying(name: str) -> Callable[..., Any]:
+        real = getattr(Gallery, name)
+
+        def write(self: Gallery, *words: Any) -> Any:
+            nonlocal writes
+            writes += 1
+            if writes > after:
+                raise Stop
+            return real(self, *words)
+
+        return write
+
+    with monkeypatch.context() as patch:
+        for name in ("remove_content", "add", "finish"):
+            patch.setattr(Gallery, name, dying(name))
+        with pytest.raises(Stop):
+            index([folder, film], gallery, model, how)
+    again = Gallery.open(gallery.folder)
+    index([folder, film], again, model, how)
+    assert contents(again) == contents(whole)
+
+
+def test_ctrl_c_keeps_what_is_encoded(
+    folder: Path, gallery: Gallery, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+    real = Model.encode
+
+    def encode(self: Model, images: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+        return real(self, images)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Model, "encode", encode)
+        with pytest.raises(KeyboardInterrupt):
+            index([folder], gallery, model, Settings(batch=4))
+    assert len(gallery) == 8
+    assert index([folder], gallery, model).added == 2
+
+
+def test_the_person_who_waits_sees_how_far_it_is(folder: Path, film: Path, gallery: Gallery, model: Model) -> None:
+    seen: dict[str, list[tuple[int, int]]] = {}
+
+    @contextmanager
+    def bars(what: str) -> Iterator[Progress]:
+        yield lambda done, total: seen.setdefault(what, []).append((done, total))
+
+    index([folder, film], gallery, model, Settings(batch=4, bars=bars))
+    assert seen["pictures"] == [(4, 10), (8, 10), (10, 10)]
+    assert seen["street.avi"][-1] == (15, 15)
+
+
+def test_another_model_is_refused(folder: Path, gallery: Gallery, model: Model) -> None:
+    other = replace(model, facts=replace(model.facts, digest="0" * 64))
+    with pytest.raises(InputError, match="holds embeddings of bpbreid"):
+        index([folder], gallery, other)
+
+
+@pytest.mark.parametrize("options", [{"every": 0.0}, {"every": 1.5}, {"crops": 0}, {"batch": 0}])
+def test_settings_without_sense_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"look at films each 0\.02 to 1 seconds"):
+        Settings(**options)
+
+
+def test_a_gallery_is_made_where_nothing_is_and_opened_where_one_is(tmp_path: Path, model: Model) -> None:
+    made = open_or_make(tmp_path / "new/g", model.facts)
+    assert len(made) == 0
+    assert open_or_make(tmp_path / "new/g", model.facts).model == model.facts
+    (tmp_path / "empty").mkdir()
+    open_or_make(tmp_path / "empty", model.facts)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/letter.txt").touch()
+    for taken in (tmp_path / "full", tmp_path / "full/letter.txt"):
+        with pytest.raises(InputError, match="holds other things, and no gallery"):
+            open_or_make(taken, model.facts)
+
+
+def test_a_full_disk_is_a_sentence_and_nothing_is_half_there(
+    folder: Path, gallery: Gallery, model: Model, small_disk: SmallDisk
+) -> None:
+    with small_disk(2_000), pytest.raises(InputError, match=r"make room|nothing of it was kept"):
+        index([folder], gallery, model)
+    assert len(Gallery.open(gallery.folder)) == 0
+    assert index([folder], gallery, model).added == 10
+
+
+def test_two_at_once_leave_nothing_out_and_break_nothing(folder: Path, gallery: Gallery, model: Model) -> None:
+    reports: list[Report] = []
+
+    def work() -> None:
+        reports.append(index([folder], Gallery.open(gallery.folder), model, Settings(batch=2)))
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(reports) == 2
+    both = Gallery.open(gallery.folder)
+    assert {Path(fact.image).name for fact in both.rows().values()} == {path.name for path in folder.rglob("*.png")}
+    assert both.verify() == []
+
+
+@pytest.mark.slow
+def test_kill_9_at_any_moment_loses_nothing_and_doubles_nothing(folder: Path, tmp_path: Path, model: Model) -> None:
+    for number in range(10, 150):
+        save_image(folder / f"{number}.png", person(number, 1))
+    weights = save_tiny(tmp_path / "tiny.safetensors")
+    often = "import sys; from halfseen import cli; from halfseen.gallery.indexing import index; index.ROWS = 4; "
+    words = ("index", folder, "--gallery", tmp_path / "g", "--model", weights, "--batch", 2)
+    command = [sys.executable, "-c", often + "sys.exit(cli.main(sys.argv[1:]))", *map(str, words)]
+    dice, held = random.Random(0), []
+    for _ in range(12):
+        run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        place = tmp_path / "g/images.lance"
+        while not place.exists() and run.poll() is None:  # until it gets to work
+            time.sleep(0.05)
+        time.sleep(1.5 * dice.random())
+        run.kill()
+        run.wait()
+        held.append(len(Gallery.open(tmp_path / "g")) if place.exists() else 0)
+    assert held == sorted(held)
+    assert any(0 < count < 150 for count in held)
+    assert subprocess.run(command, check=False, capture_output=True).returncode == 0
+    gallery = Gallery.open(tmp_path / "g")
+    assert len(gallery) == 150
+    assert len({fact.image for fact in gallery.rows().values()}) == 150
+    assert gallery.verify() == []
+    assert gallery.model == open_model(weights, "cpu").facts
+    assert index([folder], Gallery.create(tmp_path / "whole", model.facts), model).added == 150

@@ -1,0 +1,246 @@
+"""The bound and the search on it, against every distance in double precision."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+import oracles
+from halfseen.gallery import planes
+from halfseen.gallery.planes import Planes, byte_products, in_chunks
+from halfseen.gallery.probes import PUSH, Found, Mean, Probes, pushed
+from halfseen.gallery.tables import GRID, on_grid
+from halfseen.types import Embedding
+
+CLOSE = 3e-6  # of a distance in float32
+
+
+def made(rows: int, shape: tuple[int, int], seed: int, kind: str) -> Embedding:
+    """Vectors of one kind, a third of whose parts are hidden; some are equal, some zero."""
+    dice = torch.Generator().manual_seed(seed)
+    vectors = torch.randn(rows, *shape, generator=dice)
+    if kind == "sparse":  # nearly all of a vector in one number: the hardest to split into bytes
+        vectors *= (torch.rand(vectors.shape, generator=dice) ** 20 * 12).exp()
+    if kind == "alike":  # all distances within a few thousandths: the bound tells nothing
+        vectors = vectors * 0.02 + 1
+    if kind == "positive":
+        vectors.relu_()
+    if rows > 10:
+        late = torch.arange(rows // 2 + 1, rows, 7)
+        vectors[late] = vectors[late - rows // 2]
+        vectors[rows // 3, 0] = 0
+    visibility = torch.rand(rows, shape[0], generator=dice) * 1.5 - 0.5
+    return Embedding(vectors, visibility.clamp(min=0) if kind != "sparse" else (visibility > 0).float())
+
+
+def kept(embedding: Embedding, first: int = 0) -> Planes:
+    return Planes.of(torch.arange(first, first + len(embedding)), on_grid(embedding), embedding.visibility)
+
+
+def as_kept(embedding: Embedding) -> Embedding:
+    """What the gallery keeps of it."""
+    return Embedding(on_grid(embedding).float(), embedding.visibility)
+
+
+def exact(query: Embedding, gallery: Embedding) -> Tensor:
+    """[Q,G] in double precision."""
+    left, right = (torch.nn.functional.normalize(e.vectors.double(), dim=2) for e in (query, gallery))
+    weights = query.visibility.double()[:, None] * gallery.visibility.double()
+    away = (1 - torch.einsum("qpd,gpd->qgp", left, right)) * weights
+    return (away.sum(2) / weights.sum(2)).nan_to_num(nan=math.inf)
+
+
+def check(found: Found, distances: Tensor, k: int) -> None:
+    """`found` are the k nearest by `distances` [Q,G], up to the rounding of equal ones."""
+    for row, ids, own in zip(distances, found.ids.tolist(), found.distances.tolist(), strict=True):
+        best = sorted((d, i) for i, d in enumerate(row.tolist()) if d < math.inf)[:k]
+        shown = [(d, i) for d, i in zip(own, ids, strict=True) if d < math.inf]
+        assert len(shown) == len(best)
+        assert len({i for _, i in shown}) == len(shown)
+        for (d, i), (wanted, _) in zip(shown, best, strict=True):
+            assert abs(d - wanted) < CLOSE
+            assert abs(float(row[i]) - wanted) < CLOSE
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.integers(1, 400),
+    st.tuples(st.integers(1, 4), st.sampled_from([1, 2, 7, 33])),
+    st.integers(1, 20),
+    st.integers(0, 10**6),
+    st.sampled_from(["plain", "sparse", "alike", "positive"]),
+)
+def test_search_finds_the_nearest(rows: int, shape: tuple[int, int], k: int, seed: int, kind: str) -> None:
+    gallery, query = made(rows, shape, seed, kind), made(5, shape, seed + 1, kind)
+    probes, found = Probes.of(Mean.each(query)), Found.room(5, 0, shape[0])
+    for piece in in_chunks([kept(gallery)], rows, max(1 + seed % 200, rows // 5)):
+        found = piece.search(probes, k, found, None)
+    check(found, exact(query, as_kept(gallery)), k)
+
+
+@pytest.mark.parametrize("kind", ["plain", "sparse", "alike", "positive"])
+def test_the_bound_holds_and_is_of_use(kind: str) -> None:
+    gallery, query = made(500, (3, 64), 1, kind), made(8, (3, 64), 2, kind)
+    bounds, least = kept(gallery)._bounds(Probes.of(Mean.each(query)), None, 1.0)
+    distances = exact(query, as_kept(gallery)).T
+    assert bool((bounds[:500] <= distances).all())
+    assert bool((bounds[500:] == math.inf).all())
+    assert torch.equal(bounds[:500] == math.inf, distances == math.inf)
+    assert torch.equal(least, bounds.view(-1, planes.BLOCK, 8).amin(1))
+    apart = (distances - bounds[:500])[distances < math.inf]
+    assert float(apart.mean()) < 0.06
+
+
+def test_few_rows_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery, query = made(4_000, (3, 64), 1, "plain"), made(4, (3, 64), 2, "plain")
+    measured: list[int] = []
+    whole = Planes._pairs
+
+    def counted(self: Planes, probes: Probes, rows: Tensor, people: Tensor) -> Any:
+        measured.append(len(rows))
+        return whole(self, probes, rows, people)
+
+    monkeypatch.setattr(Planes, "_pairs", counted)
+    kept(gallery).search(Probes.of(Mean.each(query)), 10, Found.room(4, 0, 3), None)
+    assert sum(measured) < 4 * 4_000 / 20
+
+
+def test_only_the_parts_that_someone_shows_are_multiplied(monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery, query = made(100, (4, 8), 1, "plain"), made(2, (4, 8), 2, "plain")
+    query = Embedding(query.vectors, torch.tensor([[0.0, 1, 0, 0], [0, 0.5, 0, 1]]))
+    shapes: list[tuple[int, ...]] = []
+
+    def counted(rows: Tensor, queries: Tensor) -> Tensor:
+        shapes.append((*rows.shape, *queries.shape))
+        return byte_products(rows, queries)
+
+    monkeypatch.setattr(planes, "byte_products", counted)
+    found = kept(gallery).search(Probes.of(Mean.each(query)), 9, Found.room(2, 0, 4), None)
+    assert shapes == [(100, 8, 2, 8)] * 2
+    check(found, exact(query, as_kept(gallery)), 9)
+
+
+def test_the_parts_are_told() -> None:
+    gallery, query = made(60, (3, 8), 1, "plain"), made(2, (3, 8), 2, "plain")
+    found = kept(gallery).search(Probes.of(Mean.each(query)), 5, Found.room(2, 0, 3), None)
+    stored = as_kept(gallery)
+    parts = oracles.part_distances(query, stored, "cosine")
+    for person, ids in enumerate(found.ids.tolist()):
+        for place, row in enumerate(ids):
+            seen = query.visibility[person] * stored.visibility[row]
+            assert torch.allclose(found.seen[person, place], seen)
+            there = seen > 0
+            assert torch.allclose(found.parts[person, place][there].double(), parts[person, row][there], atol=CLOSE)
+            mean = (parts[person, row] * seen)[there].sum() / seen.sum()
+            assert abs(float(found.distances[person, place]) - float(mean)) < CLOSE
+
+
+def test_planes_hold_every_bit() -> None:
+    for kind in ("plain", "sparse", "alike"):
+        embedding = made(50, (3, 16), 4, kind)
+        split = kept(embedding)
+        k = split.high.long() * split.step.long()[:, :, None] + split.low.long()
+        assert torch.equal(k.transpose(0, 1).double(), on_grid(embedding).double() * GRID)
+
+
+def test_the_bytes_of_planes_are_few() -> None:
+    split = kept(made(100, (9, 256), 0, "plain"))
+    taken = sum(value.nbytes for value in vars(split).values())
+    assert taken <= 1.05 * (2 * 9 * 256 * 100)
+
+
+def test_bytes_are_multiplied_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    dice = torch.Generator().manual_seed(0)
+    rows, queries = (torch.randint(-127, 128, (n, 300), generator=dice, dtype=torch.int8) for n in (70, 3))
+    rows[0], queries[0] = 127, 127
+    rows[1], queries[1] = -127, 127
+    wanted = (rows.long() @ queries.long().T).float()
+    assert torch.equal(byte_products(rows, queries), wanted)
+    monkeypatch.setattr(planes, "_bytes_are_fast", lambda: False)
+    assert torch.equal(byte_products(rows, queries), wanted)
+
+
+def test_in_chunks_puts_together_what_it_gets() -> None:
+    whole = kept(made(100, (2, 4), 0, "plain"))
+    for size, total in ((1, 100), (7, 100), (100, 100), (1000, 100), (30, 50), (30, 200)):
+        pieces = [whole.rows(slice(start, start + 13)) for start in range(0, 100, 13)]
+        chunks = list(in_chunks(pieces, total, size))
+        assert max(map(len, chunks)) <= size
+        for name, value in vars(whole).items():
+            axis = 0 if name in planes.ROWS_FIRST else 1
+            assert torch.equal(torch.cat([vars(chunk)[name] for chunk in chunks], axis), value)
+
+
+def test_equal_distances_go_by_id() -> None:
+    one = made(1, (2, 8), 0, "plain")
+    gallery = Embedding(one.vectors.expand(300, -1, -1).clone(), torch.ones(300, 2))
+    ids = torch.randperm(300, generator=torch.Generator().manual_seed(0))
+    split = Planes.of(ids, on_grid(gallery), gallery.visibility)
+    found = Found.room(1, 0, 2)
+    for piece in in_chunks([split], 300, 90):
+        found = piece.search(Probes.of(Mean.each(one)), 7, found, None)
+    assert found.ids.tolist() == [[*range(7)]]
+
+
+def test_rows_that_are_not_allowed_are_never_found() -> None:
+    gallery, query = made(200, (2, 8), 0, "plain"), made(3, (2, 8), 1, "plain")
+    allowed = torch.rand(200, 3, generator=torch.Generator().manual_seed(0)) < torch.tensor([0.5, 0.02, 0.0])
+    found = kept(gallery).search(Probes.of(Mean.each(query)), 10, Found.room(3, 0, 2), allowed)
+    check(found, exact(query, as_kept(gallery)).masked_fill(~allowed.T, math.inf), 10)
+
+
+def test_negative_pictures_push_back_what_is_nearer_to_them() -> None:
+    gallery, query, unlike = (made(n, (3, 16), seed, "plain") for n, seed in ((300, 0), (2, 1), (3, 2)))
+    none = Mean(torch.zeros(1, 3, 16), torch.zeros(1, 3))
+    each = Mean.each(unlike)
+    rounds = (  # the first person has one negative picture, the second has two
+        Mean(*(column[[0, 1]] for column in each)),
+        Mean.joined([none, Mean(*(column[[2]] for column in each))]),
+    )
+    found = kept(gallery).search(Probes.of(Mean.each(query), rounds), 300, Found.room(2, 0, 3), None)
+    own, stored = exact(query, as_kept(gallery)), as_kept(gallery)
+    for person, negatives in enumerate(([0], [1, 2])):
+        shown = unlike.visibility[negatives] * (query.visibility[person] > 0)
+        other = exact(Embedding(unlike.vectors[negatives], shown), stored).amin(0)
+        nearer = (own[person] - other).clamp(min=0).nan_to_num(0.0, posinf=0.0)
+        assert 20 < int((nearer > 0).sum()) < 280
+        wanted = own[person] + PUSH * nearer
+        check(Found(*(column[[person]] for column in found)), wanted[None], 300)
+
+
+def test_pushing_by_hand() -> None:
+    distances = torch.tensor([[0.3, 0.3, 0.3, math.inf], [0.5, 0.1, math.inf, 0.1], [0.4, 0.2, math.inf, math.inf]])
+    wanted = torch.tensor([0.3, 0.3 + PUSH * 0.2, 0.3, math.inf])
+    assert torch.allclose(pushed(distances), wanted)
+    assert torch.equal(pushed(distances[:1]), distances[0])
+
+
+def test_several_pictures_are_the_weighted_mean_of_all_their_parts() -> None:
+    gallery, pictures = made(80, (3, 16), 0, "plain"), made(4, (3, 16), 5, "plain")
+    stored = as_kept(gallery)
+    found = kept(gallery).search(Probes.of(Mean.each(pictures).together), 80, Found.room(1, 0, 3), None)
+    parts = oracles.part_distances(pictures, stored, "cosine")
+    weights = pictures.visibility.double()[:, None] * stored.visibility.double()
+    wanted = (parts * weights).sum((0, 2)) / weights.sum((0, 2))
+    check(found, wanted.nan_to_num(nan=math.inf)[None], 80)
+
+
+def test_one_picture_twice_is_that_picture() -> None:
+    picture = made(1, (3, 16), 5, "plain")
+    twice = Embedding(picture.vectors.expand(2, -1, -1), picture.visibility.expand(2, -1))
+    for one, two in zip(Mean.each(picture), Mean.each(twice).together, strict=True):
+        assert torch.allclose(one, two)
+
+
+def test_parts_chosen_by_hand() -> None:
+    picture = made(2, (3, 16), 5, "plain")
+    chosen = Mean.each(picture, (2, 0))
+    assert torch.equal(chosen.weights, picture.visibility * torch.tensor([1.0, 0, 1]))
+    assert not chosen.sums[:, 1].any()
+    assert torch.equal(chosen.sums[:, [0, 2]], Mean.each(picture).sums[:, [0, 2]])

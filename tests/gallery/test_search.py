@@ -1,0 +1,254 @@
+"""Questions and answers: the ranking is `evaluate`'s, and each answer says why it is there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from galleries import DIM, MODEL, PARTS, facts, filled, people
+from halfseen.evaluate import DISTANCES
+from halfseen.gallery import search as search_module
+from halfseen.gallery.search import Search
+from halfseen.gallery.sightings import Ask, Fact, Sighting
+from halfseen.gallery.store import Gallery
+from halfseen.ops.distance import VisibleParts, distances, top_k
+from halfseen.ops.rerank import KReciprocal, rerank
+from halfseen.types import Embedding, InputError
+
+pytest.importorskip("lance", reason="the extra `search` is not installed")
+
+Change = Callable[[Ask], Ask]
+
+
+def ids(answers: list[Sighting]) -> list[int]:
+    return [answer.id for answer in answers]
+
+
+def test_the_ranking_is_that_of_evaluate(tmp_path: Path) -> None:
+    gallery, query = filled(tmp_path), people([*range(40)], seed=7)
+    stored, embedding = gallery.embedding()
+    found = Search(gallery).searches([Ask(query[row : row + 1], count=200) for row in range(40)])
+    ranking = top_k(DISTANCES["parts-cosine"], query, embedding, 200)
+    assert [ids(answers) for answers in found] == torch.tensor(stored)[ranking.indices].tolist()
+    for answers, wanted in zip(found, ranking.distances.tolist(), strict=True):
+        assert [answer.distance for answer in answers] == pytest.approx(wanted, abs=2e-6)
+        assert [answer.rank for answer in answers] == [*range(1, 201)]
+
+
+def test_storing_hardly_moves_a_distance(tmp_path: Path) -> None:
+    query = people([*range(40)], seed=7)
+    found = Search(filled(tmp_path)).searches([Ask(query[row : row + 1], count=200) for row in range(40)])
+    direct = distances(VisibleParts("cosine"), query, people([row % 40 for row in range(200)]))
+    for row, answers in enumerate(found):
+        moved = torch.tensor([answer.distance for answer in answers]) - direct[row, ids(answers)]
+        assert float(moved.abs().max()) < 2e-4
+
+
+def test_a_gallery_that_does_not_fit_into_memory_is_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_module, "STREAMED", 64)
+    gallery, query = filled(tmp_path), people([*range(9)], seed=7)
+    asks = [Ask(query[row : row + 1], count=30, unlike=query[row - 1 : row] if row else None) for row in range(9)]
+    streamed, held = Search(gallery, memory=0), Search(gallery)
+    assert streamed.searches(asks) == held.searches(asks)
+    gallery.remove([*range(100)])
+    gallery.add(people([3]), facts(1, 200))
+    for search in (streamed, held):
+        assert search.refresh()
+        assert not search.refresh()
+    assert streamed.searches(asks) == held.searches(asks) == Search(Gallery.open(tmp_path)).searches(asks)
+
+
+@pytest.mark.parametrize("chunk", [16, 50, 1000])
+def test_refreshing_is_as_good_as_opening_again(tmp_path: Path, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_module, "CHUNK", chunk)
+    gallery, other, ask = filled(tmp_path, 100), Gallery.open(tmp_path), Ask(people([5]), count=500)
+    search = Search(gallery)
+    steps: list[Callable[[], object]] = [
+        lambda: other.remove([5, 45, 99]),
+        lambda: other.add(people([5, 6]), facts(2, 100)),
+        lambda: (other.remove([100]), other.add(people([5]), facts(1, 102))),
+        other.compact,
+        lambda: other.remove([*range(50)]),
+        lambda: other.keep_note("a", 1),
+        lambda: other.remove([*range(200)]),
+        lambda: other.add(people([5]), facts(1, 103)),
+    ]
+    for step in steps:
+        before = search.search(ask)
+        step()
+        assert search.search(ask) == before  # until it is told
+        assert search.refresh()
+        assert search.search(ask) == Search(Gallery.open(tmp_path)).search(ask)
+    assert ids(search.search(ask)) == [103]
+
+
+def test_an_empty_gallery_has_no_answers(tmp_path: Path) -> None:
+    search = Search(Gallery.create(tmp_path, MODEL))
+    assert len(search) == 0
+    assert search.searches([Ask(people([0])), Ask(people([1]), rerank=True, since=0.0)]) == [[], []]
+    assert search.searches([]) == []
+
+
+def test_answers_meet_what_was_asked(tmp_path: Path) -> None:
+    known = facts(200)
+    search, query = Search(filled(tmp_path)), people([5], seed=3)
+    changes: list[tuple[Change, Callable[[Fact], bool]]] = [
+        (lambda ask: replace(ask, cameras=frozenset({"gate '1'", "gate '3'"})), lambda fact: fact.camera[6] in "13"),
+        (lambda ask: replace(ask, sources=frozenset({"film 2.mp4"})), lambda fact: fact.source == "film 2.mp4"),
+        (lambda ask: replace(ask, since=60.0), lambda fact: fact.time is not None and fact.time >= 60),
+        (lambda ask: replace(ask, until=60.0), lambda fact: fact.time is not None and fact.time <= 60),
+        (lambda ask: replace(ask, cameras=frozenset({"nowhere"})), lambda _: False),
+        (lambda ask: replace(ask, cameras=frozenset()), lambda _: False),
+        (lambda ask: ask, lambda _: True),
+    ]
+    whole = ids(search.search(Ask(query, count=200)))
+    answers = search.searches([change(Ask(query, count=200)) for change, _ in changes])
+    for found, (_, meets) in zip(answers, changes, strict=True):
+        assert ids(found) == [id for id in whole if meets(known[id])]
+        assert [replace(answer.fact, thumbnail=known[answer.id].thumbnail) for answer in found] == [
+            known[answer.id] for answer in found
+        ]
+
+
+def test_many_at_once_are_as_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_module, "PEOPLE", 4)
+    search, query = Search(filled(tmp_path)), people([*range(10)], seed=3)
+    asks = [
+        Ask(
+            query[row : row + 1 + row % 3],
+            count=1 + 7 * row,
+            rerank=row % 4 == 0,
+            unlike=query[9:] if row % 2 else None,
+        )
+        for row in range(9)
+    ]
+    for one, together in zip([search.search(ask) for ask in asks], search.searches(asks), strict=True):
+        assert ids(one) == ids(together)
+        assert [a.distance for a in one] == pytest.approx([a.distance for a in together], abs=1e-6)
+    assert [len(answers) for answers in search.searches(asks)] == [ask.count for ask in asks]
+
+
+def test_each_answer_says_why(tmp_path: Path) -> None:
+    gallery, query = filled(tmp_path), people([5], seed=3)
+    (stored,) = gallery.embedding()[1:]
+    for answer in Search(gallery).search(Ask(query, count=200)):
+        seen = (query.visibility[0] * stored.visibility[answer.id]).tolist()
+        assert answer.seen == pytest.approx(seen)
+        assert [part is None for part in answer.parts] == [not s for s in seen]
+        cosine = torch.cosine_similarity(query.vectors[0], stored.vectors[answer.id], dim=1).tolist()
+        assert [p for p in answer.parts if p is not None] == pytest.approx(
+            [1 - c for c, s in zip(cosine, seen, strict=True) if s], abs=2e-6
+        )
+        mean = sum(s * p for p, s in zip(answer.parts, seen, strict=True) if p is not None) / sum(seen)
+        assert answer.distance == pytest.approx(mean, abs=2e-6)
+        assert answer.confidence is None
+
+
+def test_images_that_share_no_part_are_no_answers(tmp_path: Path) -> None:
+    gallery = Gallery.create(tmp_path, MODEL)
+    embedding = people([1, 1, 1])
+    seen = torch.tensor([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0.25, 0]])
+    gallery.add(Embedding(embedding.vectors, seen), facts(3))
+    query = Embedding(people([1], seed=2).vectors, torch.tensor([[0.0, 1, 0.5, 0]]))
+    assert sorted(ids(Search(gallery).search(Ask(query)))) == [1, 2]
+    assert ids(Search(gallery).search(Ask(query, parts=(2,)))) == [2]
+    assert [answer.seen for answer in Search(gallery).search(Ask(query, parts=(2,)))] == [(0, 0, 0.125, 0)]
+
+
+def test_a_second_picture_helps(tmp_path: Path) -> None:
+    gallery = filled(tmp_path, 400)
+    pids = torch.arange(400) % 40
+    one, two = people([*range(40)], seed=5, noise=1.5), people([*range(40)], seed=6, noise=1.5)
+    search = Search(gallery)
+    scores = []
+    for pictures in (1, 2):
+        asks = [
+            Ask(Embedding(*(torch.stack(pair[:pictures]) for pair in pairs)), count=400)
+            for pairs in zip(
+                zip(one.vectors, two.vectors, strict=True),
+                zip(one.visibility, two.visibility, strict=True),
+                strict=True,
+            )
+        ]
+        right = [(pids[ids(answers)] == pid).nonzero()[:, 0] + 1 for pid, answers in enumerate(search.searches(asks))]
+        scores.append(sum(float((torch.arange(1, 11) / ranks).mean()) for ranks in right) / 40)
+    assert scores[1] > scores[0] + 0.05
+
+
+def test_what_is_not_meant_goes_back(tmp_path: Path) -> None:
+    search, query = Search(filled(tmp_path)), people([5], seed=3, noise=2.0)
+    before = search.search(Ask(query, count=200))
+    wrong = next(answer for answer in before if answer.id % 40 != 5)
+    unlike = search.gallery.embedding([wrong.id])[1]
+    after = search.search(Ask(query, unlike, count=200))
+    ranks = {answer.id: answer.rank for answer in after}
+    assert ranks[wrong.id] > wrong.rank
+    assert {a.id: a.distance for a in after}[wrong.id] == pytest.approx(1.5 * wrong.distance, abs=1e-5)
+    assert all(
+        now >= then - 1e-6
+        for now, then in zip(
+            (distance for _, distance in sorted((a.id, a.distance) for a in after)),
+            (distance for _, distance in sorted((a.id, a.distance) for a in before)),
+            strict=True,
+        )
+    )
+
+
+def test_reranking_orders_the_first_by_their_neighbours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_module, "RERANKED", 60)
+    gallery, query = filled(tmp_path), people([5, 5], seed=3, noise=1.2)
+    search = Search(gallery)
+    first = ids(search.search(Ask(query, count=60)))
+    answers = search.search(Ask(query, count=20, rerank=True))
+    top = gallery.embedding(first)[1]
+    blocks = rerank(KReciprocal(VisibleParts("cosine", on_empty="max+1")), query, top)
+    wanted = torch.cat([block for _, block in blocks]).mean(0)
+    order = wanted.sort(stable=True).indices[:20].tolist()
+    assert ids(answers) == [first[row] for row in order]
+    assert [answer.distance for answer in answers] == pytest.approx(wanted[order].tolist(), abs=1e-6)
+    plain = {answer.id: answer.parts for answer in search.search(Ask(query, count=60))}
+    assert all(answer.parts == plain[answer.id] for answer in answers)
+    limited = search.search(Ask(query, query[:1], parts=(0, 2), count=20, rerank=True))
+    assert all(answer.seen[1] == answer.seen[3] == 0 for answer in limited)
+
+
+def test_a_coarse_search_hardly_misses_anything(tmp_path: Path) -> None:
+    gallery = Gallery.create(tmp_path, MODEL)
+    gallery.add(people([row % 300 for row in range(5_000)], noise=1.2), facts(5_000))
+    query = people([*range(100)], seed=9, noise=1.2)
+    asks = [Ask(query[row : row + 1], count=10) for row in range(100)]
+    exact, coarse = Search(gallery).searches(asks), Search(gallery, coarse=True).searches(asks)
+    shared = [len({*ids(a)} & {*ids(b)}) for a, b in zip(exact, coarse, strict=True)]
+    assert sum(shared) >= 0.99 * 1_000
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda ask: replace(ask, queries=Embedding.of(torch.ones(1, 2, DIM))),
+            "2 parts of 16 numbers and the gallery 4",
+        ),
+        (lambda ask: replace(ask, unlike=Embedding.of(torch.ones(1, 4, 3))), "4 parts of 3 numbers"),
+        (lambda ask: replace(ask, parts=(0, 4)), "there are those from 0 to 3"),
+        (lambda ask: replace(ask, parts=(-1,)), "there are those from 0 to 3"),
+        (lambda ask: replace(ask, queries=_blind()), "show none of the parts that count"),
+        (lambda ask: replace(ask, parts=()), "no part is chosen"),
+        (lambda ask: replace(ask, count=0), "at least one answer"),
+        (lambda ask: replace(ask, queries=people([1])[:0]), "no picture to search by"),
+        (lambda ask: replace(ask, since=math.nan), "no span of time"),
+    ],
+)
+def test_questions_without_an_answer(tmp_path: Path, change: Change, words: str) -> None:
+    search = Search(filled(tmp_path, 3))
+    with pytest.raises(InputError, match=words):
+        search.search(change(Ask(people([1]))))
+
+
+def _blind() -> Embedding:
+    return Embedding(torch.ones(1, len(PARTS), DIM), torch.zeros(1, len(PARTS)))

@@ -1,0 +1,132 @@
+"""What folders, tables and single files lead to."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from halfseen.gallery.indexing.patterns import Named, Pattern
+from halfseen.gallery.indexing.sources import DamagedError, digest_of, find
+from halfseen.types import InputError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("b/2.jpg", "a/1.JPG", "a/film.mp4", "a/notes.txt", ".hidden/3.jpg", "a/.4.jpg", "c/deep/5.png"):
+        path = tmp_path / "set" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+    return tmp_path / "set"
+
+
+def names(folder: Path, paths: list[Path]) -> list[str]:
+    return [path.relative_to(folder).as_posix() for path in paths]
+
+
+def test_a_folder_gives_its_pictures_and_films_in_order(folder: Path) -> None:
+    found = find([folder])
+    assert names(folder, [source.path for source in found.sources]) == [
+        "a/1.JPG",
+        "a/film.mp4",
+        "b/2.jpg",
+        "c/deep/5.png",
+    ]
+    assert [source.is_film for source in found.sources] == [False, True, False, False]
+    assert {source.origin for source in found.pictures} == {str(folder)}
+    assert [source.origin for source in found.films] == [str(folder / "a/film.mp4")]
+    assert found.faults == []
+
+
+def test_each_file_comes_once_and_as_it_was_named_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder / "a")
+    found = find([Path("1.JPG"), folder, Path("../a")])
+    assert found.sources[0].path == folder / "a/1.JPG"
+    assert len(found.sources) == 4
+    assert found.sources[0].origin == str(folder / "a")
+
+
+def test_names_tell_and_those_that_do_not_are_left_out_in_one_line(folder: Path) -> None:
+    found = find([folder], [Pattern("{camera}/?.jpg"), Pattern("{camera}/film.*")])
+    assert [(source.path.name, source.named) for source in found.sources] == [
+        ("film.mp4", Named("a")),
+        ("2.jpg", Named("b")),
+    ]
+    assert found.faults == [
+        f"no --pattern fits 2 files, such as {folder / 'a/1.JPG'}, and so they are left out: correct it, or add one"
+    ]
+
+
+def test_an_impossible_time_leaves_out_that_file_alone(tmp_path: Path) -> None:
+    for name in ("20240230.jpg", "20240229.jpg"):
+        (tmp_path / name).touch()
+    found = find([tmp_path], [Pattern("{time:%Y%m%d}.jpg")])
+    assert [source.path.name for source in found.sources] == ["20240229.jpg"]
+    assert len(found.faults) == 1
+    assert "20240230.jpg names no possible time" in found.faults[0]
+
+
+def test_a_table_tells_camera_time_and_track(folder: Path) -> None:
+    table = folder / "list.csv"
+    table.write_text("path,camera,time,track\na/1.JPG,gate,2024-05-31 12:00,p1\nb/2.jpg,,12.5,\na/film.mp4,yard,,\n")
+    found = find([table])
+    assert [(source.origin, source.named) for source in found.sources] == [
+        (str(table), Named("gate", 1_717_156_800.0, "p1")),
+        (str(table), Named("", 12.5)),
+        (str(folder / "a/film.mp4"), Named("yard")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("file\na.jpg\n", "there is no column path"),
+        ("path\n", "holds no rows"),
+        ("path,time\na.jpg,noon\n", "line 2, column time: 'noon' is no time"),
+        ("path\nnotes.txt\n", "ends neither as a picture nor as a film"),
+        ("path\na.jpg,b\n", "line 2: 2 cells under a header of 1"),
+    ],
+)
+def test_a_table_with_a_fault_is_refused_with_its_place(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(InputError, match=said):
+        find([tmp_path / "t.csv"])
+
+
+def test_what_is_nothing_of_that_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(InputError, match=r"notes.txt is no folder and ends in none of \.jpg, "):
+        find([tmp_path / "notes.txt"])
+    with pytest.raises(InputError, match="gone does not exist; give folders, pictures, films or tables"):
+        find([tmp_path / "gone"])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are bytes on Unix only")
+def test_a_name_that_is_no_text_is_left_out(tmp_path: Path) -> None:
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.jpg")).touch()
+    found = find([tmp_path])
+    assert found.sources == []
+    assert found.faults == [f"{tmp_path}/\\xff.jpg has a name that is not UTF-8: rename it"]
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="nothing is forbidden to root")
+def test_a_folder_that_is_forbidden_is_a_fault(folder: Path) -> None:
+    (folder / "a").chmod(0)
+    found = find([folder])
+    (folder / "a").chmod(0o755)
+    assert len(found.sources) == 2
+    assert "cannot be listed" in found.faults[0]
+
+
+def test_a_loop_of_links_is_not_followed(folder: Path) -> None:
+    (folder / "b/loop").symlink_to(folder)
+    assert len(find([folder]).sources) == 4
+
+
+def test_a_digest_is_that_of_the_content(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"halfseen" * 100_000)
+    assert digest_of(tmp_path / "x") == hashlib.sha256(b"halfseen" * 100_000).hexdigest()
+    with pytest.raises(DamagedError, match="gone cannot be read"):
+        digest_of(tmp_path / "gone")

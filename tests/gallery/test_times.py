@@ -1,0 +1,67 @@
+"""Moments as text, there and back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from halfseen.gallery.indexing.times import read_time, shown_time, since_1970
+from halfseen.types import InputError
+
+NOON = 1_717_156_800.0  # 2024-05-31, twelve o'clock
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1717156800", NOON),
+        ("12.5", 12.5),
+        ("2024-05-31", NOON - 12 * 3600),
+        ("2024-05-31 12:00", NOON),
+        (" 2024-05-31T12:00:01.5 ", NOON + 1.5),
+        ("2024-05-31T14:00+02:00", NOON),
+        ("2024-05-31T12:00Z", NOON),
+        ("20240531T120000", NOON),
+    ],
+)
+def test_dates_and_numbers_are_read(text: str, seconds: float) -> None:
+    assert read_time(text, "here") == seconds
+
+
+@pytest.mark.parametrize("text", ["", "noon", "nan", "inf", "2024-02-30", "31.05.2024", "1e999", "9999-99-99"])
+def test_what_is_no_time_is_refused_with_its_place(text: str) -> None:
+    with pytest.raises(InputError, match=r"^--since: .* is no time; write 2024-05-31, "):
+        read_time(text, "--since")
+
+
+def test_a_zone_counts_and_none_is_as_it_stands() -> None:
+    there = datetime(2024, 5, 31, 14, tzinfo=timezone(timedelta(hours=2)))
+    assert since_1970(there) == since_1970(datetime(2024, 5, 31, 12)) == NOON
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, ""),
+        (0.0, "00:00:00"),
+        (72.31, "00:01:12.3"),
+        (86_399.0, "23:59:59"),
+        (86_400.0, "1970-01-02 00:00:00"),
+        (-1.0, "1969-12-31 23:59:59"),
+        (NOON, "2024-05-31 12:00:00"),
+        (NOON + 0.25, "2024-05-31 12:00:00.2"),
+        (1e15, "1e+15 s"),
+    ],
+)
+def test_times_are_shown_as_people_read_them(seconds: float | None, text: str) -> None:
+    assert shown_time(seconds) == text
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1)))
+def test_what_is_shown_is_read_again(moment: datetime) -> None:
+    seconds = moment.replace(microsecond=0, tzinfo=UTC).timestamp()
+    assert read_time(shown_time(seconds), "there") == seconds

@@ -1,0 +1,105 @@
+"""Folders that grow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("lance", reason="galleries need pylance: pip install 'halfseen[search]'")
+
+from halfseen.data.images import save_image
+from halfseen.gallery.indexing import index as indexing
+from halfseen.gallery.indexing import watching
+from halfseen.gallery.indexing.index import Report, Settings
+from halfseen.gallery.indexing.model import Model, open_model
+from halfseen.gallery.indexing.patterns import Pattern
+from halfseen.gallery.indexing.watching import PAUSE, watch
+from halfseen.gallery.store import Gallery
+from passers import RED, Days, Ended, Walker, find, save_film
+from served import person, save_tiny
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return open_model(save_tiny(tmp_path_factory.mktemp("model") / "tiny.safetensors"), "cpu")
+
+
+def watched(
+    folder: Path,
+    model: Model,
+    events: Sequence[Callable[[], object] | None],
+    monkeypatch: pytest.MonkeyPatch,
+    **how: Any,
+) -> tuple[list[Report], Gallery]:
+    gallery = Gallery.create(folder.with_name("g"), model.facts)
+    reports: list[Report] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(watching, "time", Days(events))
+        patch.setattr(indexing, "load_detector", lambda *_: find)
+        with pytest.raises(Ended):
+            watch([folder], gallery, model, Settings(**how), reports.append)
+    return reports, gallery
+
+
+def test_what_comes_is_indexed_once_it_is_quiet(tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    save_image(folder / "a.png", person(0, 0))
+
+    def new() -> None:
+        save_image(folder / "b.png", person(1, 0))
+
+    def growing(size: int) -> Callable[[], object]:
+        return lambda: (folder / "c.png").write_bytes(b"x" * size)  # somebody is still writing
+
+    def whole() -> None:
+        save_image(folder / "c.png", person(2, 0))
+
+    events = [None, new, growing(10), growing(20), growing(30), whole, None, None, None]
+    reports, gallery = watched(folder, model, events, monkeypatch)
+    assert [report.added for report in reports] == [1, 1, 1]
+    assert [report.faults for report in reports] == [[], [], []]
+    assert len(gallery) == 3
+
+
+def test_a_film_must_be_quiet_for_longer(tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    save_film(folder / "street.avi", [Walker(RED, 0, 3, 10, 20)], 4)
+    rounds = round(watching.QUIET[True] / PAUSE)
+    reports, _ = watched(folder, model, [None] * (rounds - 1), monkeypatch)
+    assert reports == []
+    (tmp_path / "g").rename(tmp_path / "before")
+    reports, gallery = watched(folder, model, [None] * (rounds + 3), monkeypatch)
+    assert [(report.films, report.passages) for report in reports] == [(1, 1)]
+    assert len(gallery) >= 1
+
+
+def test_a_fault_is_told_once_and_a_mended_file_is_taken(
+    tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (folder / "gate_1.png").write_bytes(b"broken")
+    save_image(folder / "hall.png", person(0, 0))
+    told: list[str] = []
+
+    def mend() -> None:
+        save_image(folder / "gate_1.png", person(1, 0))
+
+    def go() -> None:
+        (folder / "gate_1.png").unlink()
+
+    events = [None, None, None, mend, None, None, go, None]
+    reports, gallery = watched(
+        folder, model, events, monkeypatch, say=told.append, patterns=(Pattern("{camera}_*.png"),)
+    )
+    assert [sentence.partition(";")[0] for sentence in told] == [
+        f"no --pattern fits 1 file, such as {folder / 'hall.png'}, and so they are left out: correct it, or add one",
+        f"{folder / 'gate_1.png'} is not a picture in a known format",
+    ]
+    assert [(report.added, len(report.faults)) for report in reports] == [(0, 1), (0, 1), (1, 0)]
+    assert [fact.camera for fact in gallery.rows().values()] == ["gate"]

@@ -1,0 +1,54 @@
+"""A service of a small gallery, and clients of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from halfseen.gallery.indexing.model import open_model
+from halfseen.gallery.store import Gallery
+from halfseen.service.app import make_app
+from halfseen.service.tokens import digest_of
+from served import PEOPLE, TOKEN, Place, fill, save_tiny
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    folder = tmp_path_factory.mktemp("service")
+    (folder / "pictures").mkdir()
+    model = open_model(save_tiny(folder / "tiny.safetensors"), "cpu")
+    gallery = Gallery.create(folder / "gallery", model.facts)
+    fill(gallery, model, folder / "pictures", range(PEOPLE))
+    return Place(folder, model, gallery)
+
+
+@pytest.fixture(scope="session")
+def app(place: Place) -> FastAPI:
+    return make_app(place.gallery, place.model, place.settings)
+
+
+@pytest.fixture
+def client(app: FastAPI) -> Iterator[TestClient]:
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        yield client
+
+
+@pytest.fixture
+def other(place: Place) -> Callable[..., TestClient]:
+    """A client of a service with other settings."""
+
+    def made(**changes: object) -> TestClient:
+        changed = replace(place.settings, **changes)  # type: ignore[arg-type]
+        return TestClient(make_app(place.gallery, place.model, changed), base_url="http://127.0.0.1")
+
+    return made
+
+
+@pytest.fixture
+def private(other: Callable[..., TestClient]) -> TestClient:
+    """A client of a service that wants tokens, without one."""
+    return other(tokens={digest_of(TOKEN): "ada"})

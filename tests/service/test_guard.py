@@ -1,0 +1,205 @@
+"""Who may ask, from where, how often and how much."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from halfseen.service import guard
+from halfseen.service.guard import Rate
+from halfseen.service.running import served
+from halfseen.service.tokens import digest_of
+from served import TOKEN, as_file, person
+
+Client = Callable[..., TestClient]
+PAGES = ("/", "/page.css", "/page.js", "/icon.svg", "/docs", "/openapi.json")
+API = ("/api/gallery", "/api/sightings", "/api/sightings/0/thumbnail", "/api/sightings/0/picture")
+BEARER = {"authorization": f"Bearer {TOKEN}"}
+
+
+@pytest.mark.parametrize("path", [*PAGES, *API, "/none", "/api/none", "/api/sightings/x/picture"])
+def test_every_answer_bears_the_headers(client: TestClient, path: str) -> None:
+    headers = client.get(path).headers
+    policy = headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["cross-origin-resource-policy"] == "same-origin"
+    assert headers.get_list("cache-control") == ["no-store" if path.startswith("/api/") else "no-cache"]
+    assert "server" not in headers
+
+
+def test_the_page_holds_nothing_that_its_policy_forbids(client: TestClient) -> None:
+    page = client.get("/").text
+    assert not re.search(r"<script(?![^>]* src=)|<style|\sstyle=|\son\w+=|javascript:|https?://", page)
+    code = client.get("/page.js").text
+    assert not re.search(
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|https?://", code
+    )
+    assert not re.search(r"@import|https?://", client.get("/page.css").text)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:8765", "localhost:1", "[::1]:80", "LOCALHOST"])
+def test_this_machine_is_served(client: TestClient, host: str) -> None:
+    assert client.get("/api/gallery", headers={"host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "localhost.evil.example", "10.0.0.1", "", "[::1", "127.0.0.1@evil", "[x]"]
+)
+@pytest.mark.parametrize("path", ["/", "/api/gallery"])
+def test_another_name_that_leads_here_is_not(client: TestClient, host: str, path: str) -> None:
+    assert client.get(path, headers={"host": host}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://127.0.0.1:1"},
+    ],
+)
+def test_other_pages_may_not_ask(client: TestClient, headers: dict[str, str]) -> None:
+    assert client.get("/api/gallery", headers=headers).status_code == 403
+    assert client.post("/api/search", headers=headers, data={"like": [0]}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "headers", [{"sec-fetch-site": "same-origin"}, {"sec-fetch-site": "none"}, {"origin": "http://127.0.0.1"}]
+)
+def test_our_own_page_may(client: TestClient, headers: dict[str, str]) -> None:
+    assert client.post("/api/search", headers=headers, data={"like": [0]}).status_code == 200
+
+
+@pytest.mark.parametrize("path", API)
+def test_without_a_token_nothing_is_shown(private: TestClient, path: str) -> None:
+    assert private.get(path).status_code == 401
+    for wrong in ("Bearer", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN[:-1]}", f"Bearer {TOKEN} x"):
+        assert private.get(path, headers={"authorization": wrong}).status_code == 401
+    assert private.get(path, headers={"cookie": f"halfseen={TOKEN}"}).status_code == 401
+    assert private.get(path, headers=BEARER).status_code == 200
+
+
+def test_without_a_token_nothing_is_searched_and_nothing_is_read(private: TestClient) -> None:
+    assert private.post("/api/search", data={"like": [0]}).status_code == 401
+    assert all(private.get(path).status_code == 200 for path in PAGES)  # they hold nothing of the gallery
+
+
+def test_a_token_opens_a_session_and_a_session_ends(other: Client, tmp_path: Path) -> None:
+    client = other(tokens={digest_of(TOKEN): "ada"}, log=tmp_path / "log")
+    assert client.post("/api/session", json={"token": "wrong"}).status_code == 401
+    answer = client.post("/api/session", json={"token": TOKEN})
+    assert answer.json() == {"who": "ada"}
+    cookie = answer.headers["set-cookie"]
+    assert all(word in cookie for word in ("HttpOnly", "SameSite=strict", "Path=/api", "Max-Age="))
+    assert TOKEN not in cookie
+    assert client.get("/api/gallery").json()["who"] == "ada"
+    client.post("/api/search", data={"like": [0]})
+    stolen = client.cookies["halfseen"]
+    assert client.delete("/api/session").status_code == 204
+    assert client.get("/api/gallery").status_code == 401
+    assert client.get("/api/gallery", headers={"cookie": f"halfseen={stolen}"}).status_code == 401
+    events = [(entry["event"], entry["who"]) for entry in map(json.loads, (tmp_path / "log").read_text().splitlines())]
+    assert events == [("refused", ""), ("session", "ada"), ("search", "ada")]
+    assert TOKEN not in (tmp_path / "log").read_text()
+
+
+def test_where_no_token_is_wanted_none_is_taken(client: TestClient) -> None:
+    assert client.post("/api/session", json={"token": TOKEN}).status_code == 400
+    assert client.post("/api/session", json={}).status_code == 422
+
+
+def test_tokens_cannot_be_guessed_at_leisure(private: TestClient) -> None:
+    statuses = [private.post("/api/session", json={"token": f"guess {n}"}).status_code for n in range(guard.LOGINS + 3)]
+    assert statuses == [401] * guard.LOGINS + [429] * 3
+
+
+def test_who_asks_too_often_waits(other: Client) -> None:
+    client = other(rate=3)
+    answers = [client.post("/api/search", data={"like": [0]}) for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+    assert 1 <= int(answers[-1].headers["retry-after"]) <= 21
+    assert "try again in" in answers[-1].json()["detail"]
+    assert client.get("/api/sightings/0/maps").status_code == 429
+    assert client.get("/api/sightings/0/thumbnail").status_code == 200
+
+
+def test_time_gives_back_what_was_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    rate = Rate(6)
+    assert [rate.wait("a") for _ in range(7)] == [0.0] * 6 + [10.0]
+    assert rate.wait("b") == 0.0
+    now = 9.0
+    assert rate.wait("a") == pytest.approx(1.0)
+    now = 10.0
+    assert [rate.wait("a"), rate.wait("a")] == [0.0, 10.0]
+    assert [Rate(0).wait("a") for _ in range(99)] == [0.0] * 99
+
+
+def test_clients_are_forgotten_in_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "MOST", 3)
+    rate = Rate(1)
+    for client in "abcd":
+        rate.wait(client)
+    assert len(rate._left) == 3
+    assert rate.wait("a") == 0.0
+    assert rate.wait("d") > 0
+
+
+def test_too_large_a_request_is_refused_before_it_is_read(other: Client) -> None:
+    client = other(upload=10_000)
+    large = {"pictures": ("picture", b"x" * 20_000)}
+    assert client.post("/api/search", files=large).status_code == 413
+    assert client.post("/api/search", files={"pictures": ("p", as_file(person(0, 9)))}).status_code == 200
+    claim = {"content-length": "99999", "content-type": "multipart/form-data; boundary=x"}
+    assert client.post("/api/search", content=b"", headers=claim).status_code == 413
+
+
+def test_too_large_a_request_of_no_known_length_is_refused(other: Client) -> None:
+    def endless() -> Iterator[bytes]:
+        yield b'--x\r\nContent-Disposition: form-data; name="pictures"; filename="p"\r\n\r\n'
+        for _ in range(10_000):
+            yield b"x" * 1000
+
+    kind = {"content-type": "multipart/form-data; boundary=x"}
+    assert other(upload=10_000).post("/api/search", content=endless(), headers=kind).status_code == 413
+
+
+def test_a_request_that_never_ends_is_given_up(other: Client) -> None:
+    app = other(patience=0.3).app
+    assert isinstance(app, FastAPI)
+    with served(app) as address, socket.create_connection((urlsplit(address).hostname, urlsplit(address).port)) as line:
+        line.settimeout(20)
+        line.sendall(
+            b"POST /api/search HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n"
+            b"Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\n"
+        )
+        begin = time.monotonic()
+        assert line.recv(100).startswith(b"HTTP/1.1 408")
+        assert time.monotonic() - begin < 10
+
+
+def test_a_fault_of_ours_tells_nothing(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("the secret is /home/ada")
+
+    monkeypatch.setattr("halfseen.service.holdings.Holdings.browse", broken)
+    answer = client.get("/api/sightings")
+    assert answer.status_code == 500
+    assert "secret" not in answer.text
+    assert "content-security-policy" in answer.headers

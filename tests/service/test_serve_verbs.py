@@ -1,0 +1,160 @@
+"""`halfseen serve`: it says where it is, answers, and ends by Ctrl-C; what cannot be is told in a sentence."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from fastapi import FastAPI
+
+from halfseen.service.running import Certificate, address, listen, serve, served
+from halfseen.types import InputError
+from served import PEOPLE, TOKEN, Place, as_file, person
+
+Refused = Callable[..., str]
+
+
+@contextmanager
+def serving(*words: object) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The address that a process of its own prints, and that process."""
+    command = [sys.executable, "-m", "halfseen", "serve", *map(str, words), "--port", "0", "--device", "cpu"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    assert process.stdout
+    try:
+        line = process.stdout.readline()
+        found = re.match(r"(https?://\S+/) shows", line)
+        assert found, (line, process.communicate())
+        yield found[1], process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def asked(url: str, method: str = "GET", path: str = "/api/gallery", **more: object) -> tuple[int, bytes]:
+    line = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+    line.request(method, path, **more)  # type: ignore[arg-type]
+    answer = line.getresponse()
+    found = answer.status, answer.read()
+    line.close()
+    return found
+
+
+def form(image: bytes) -> tuple[bytes, dict[str, str]]:
+    head = b'--x\r\nContent-Disposition: form-data; name="pictures"; filename="p"\r\n\r\n'
+    return head + image + b"\r\n--x--\r\n", {"content-type": "multipart/form-data; boundary=x"}
+
+
+def test_it_serves_until_it_is_stopped(place: Place, tmp_path: Path) -> None:
+    weights = place.folder / "tiny.safetensors"
+    with serving(place.folder / "gallery", "--model", weights, "--log", tmp_path / "log") as (url, process):
+        assert url.startswith("http://127.0.0.1:")
+        status, about = asked(url)
+        assert (status, json.loads(about)["sightings"]) == (200, PEOPLE * 6)
+        body, headers = form(as_file(person(1, 9)))
+        status, found = asked(url, "POST", "/api/search", body=body, headers=headers)
+        assert (status, len(json.loads(found)["answers"])) == (200, PEOPLE * 6)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+        assert process.stderr
+        assert "Traceback" not in process.stderr.read()
+    assert json.loads((tmp_path / "log").read_text())["event"] == "search"
+
+
+def test_tokens_are_asked_for(place: Place, tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"ada {TOKEN}\n")
+    tokens.chmod(0o600)
+    weights = place.folder / "tiny.safetensors"
+    words = ("--model", weights, "--host", "0.0.0.0", "--tokens", tokens, "--log", tmp_path / "log")
+    with serving(place.folder / "gallery", *words) as (url, process):
+        here = url.replace("0.0.0.0", "127.0.0.1")
+        assert asked(here)[0] == 401
+        assert asked(here, headers={"authorization": f"Bearer {TOKEN}", "host": "example.org"})[0] == 200
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--host", "0.0.0.0"), "needs a token"),
+        (("--host", "192.168.1.1"), "needs a token"),
+        (("--tokens", "none"), "cannot be read"),
+        (("--keep", "none"), "is no folder"),
+        (("--folder", "none"), "is no folder"),
+        (("--certificate", "c.pem"), "go together"),
+        (("--megabytes", "0"), "too small"),
+        (("--log", "none/log"), "nobody searches without"),
+        (("--model", "none"), "none"),
+        (("--port", "99999"), "nobody can listen"),
+    ],
+)
+def test_what_cannot_be_served_is_told(
+    refused: Refused, place: Place, words: tuple[str, str], says: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    usual = {"--model": str(place.folder / "tiny.safetensors"), "--log": "log", "--port": "0"}
+    given = [word for pair in (usual | dict([words])).items() for word in pair]
+    assert says in refused("serve", place.folder / "gallery", *given)
+
+
+def test_a_gallery_that_is_none_is_told(refused: Refused, place: Place, tmp_path: Path) -> None:
+    assert "no gallery" in refused("serve", tmp_path, "--model", place.folder / "tiny.safetensors")
+
+
+def test_a_port_is_one_s_own() -> None:
+    ear = listen("127.0.0.1", 0)
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", address(ear))
+    with pytest.raises(InputError, match="nobody can listen"):
+        listen("127.0.0.1", ear.getsockname()[1])
+    with pytest.raises(InputError, match="nobody can listen"):
+        listen("no.such.host.invalid", 0)
+    ear.close()
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
+def test_an_address_of_six_parts_is_written_as_browsers_want_it() -> None:
+    try:
+        ear = listen("::1", 0)
+    except InputError:
+        pytest.skip("no IPv6 here")
+    assert address(ear, Certificate(Path("c"), Path("k"))).startswith("https://[::1]:")
+    ear.close()
+
+
+def test_a_certificate_that_is_none_is_told(tmp_path: Path) -> None:
+    (tmp_path / "c.pem").write_text("nothing")
+    files = Certificate(tmp_path / "c.pem", tmp_path / "c.pem")
+    with closing(listen("127.0.0.1", 0)) as ear, pytest.raises(InputError, match="certificate cannot be used"):
+        serve(FastAPI(), ear, files)
+
+
+def test_a_slow_reader_of_headers_holds_up_nobody(app: FastAPI) -> None:
+    with served(app) as url:
+        host = (urlsplit(url).hostname, urlsplit(url).port)
+        idle = [socket.create_connection(host) for _ in range(20)]
+        for line in idle:
+            line.sendall(b"GET / HTTP/1.1\r\nHost: 127")
+        begin = time.monotonic()
+        assert asked(url)[0] == 200
+        assert time.monotonic() - begin < 20
+        huge = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"x" * 100_000
+        with socket.create_connection(host) as line:
+            line.sendall(huge)
+            assert line.recv(20).startswith(b"HTTP/1.1 400")
+        for line in idle:
+            line.close()
