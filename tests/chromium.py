@@ -10,12 +10,12 @@ import subprocess
 import time
 from base64 import b64decode
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-PATIENCE = 25.0  # seconds; the machine may be busy
+PATIENCE = 60.0  # seconds; the machine may be busy
 
 KEYS = {"Enter": 13, "Escape": 27, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
 
@@ -84,14 +84,13 @@ class Page:
             raise RuntimeError(f"{expression}: {done['exceptionDetails']}")
         return done["result"].get("value")
 
-    def until(self, expression: str, patience: float = PATIENCE) -> Any:
+    def until(self, expression: str, patience: float = PATIENCE) -> None:
         """Wait for `expression` to be true."""
         end = time.monotonic() + patience
-        while not (value := self.ask(expression)):
+        while not self.ask(f"!!({expression})"):
             if time.monotonic() > end:
                 raise TimeoutError(f"never came true: {expression}; faults: {self.faults}")
             time.sleep(0.05)
-        return value
 
     def look(self, width: int, height: int, *, dark: bool = False) -> None:
         """The size of the window and the colours that its person prefers; below 600 pixels it is a phone."""
@@ -166,7 +165,12 @@ def browser(folder: Path) -> Iterator[Page]:
     try:
         yield Page(to, back)
     finally:
+        with suppress(OSError):
+            os.write(to, b'{"id": 0, "method": "Browser.close"}\0')
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
         os.close(to)
         os.close(back)
-        process.terminate()
-        process.wait(20)

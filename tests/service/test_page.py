@@ -1,85 +1,28 @@
-"""The page in a real browser: wide and narrow, light and dark, by mouse, by keys, and when things go wrong."""
+"""The page in a real browser: wide and narrow, light and dark, by mouse and by keys."""
 
 from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Iterator
-from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import pytest
-from fastapi import FastAPI
+import torch
 from PIL import Image
 
-from chromium import CHROMIUM, Page, browser
+from chromium import CHROMIUM, Page
 from halfseen.gallery.search import Search
 from halfseen.gallery.sightings import Ask
-from halfseen.gallery.store import Gallery
-from halfseen.service import holdings
-from halfseen.service.app import make_app
-from halfseen.service.running import served
-from halfseen.service.tokens import digest_of
-from served import CAMERAS, PEOPLE, TOKEN, Place, as_file, fill, person
+from page_at_work import BROKEN, FOUND, IDLE, LEAFED, LOADED, ORDER, again, boxes, count, search, since
+from served import CAMERAS, PEOPLE, Place, as_file, person
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(not CHROMIUM, reason="no chromium here: install it to look at the page in a browser"),
 ]
 
-IDLE = "document.querySelector('#shown').ariaBusy === 'false' && !document.querySelector('.bone')"
-LEAFED = f"{IDLE} && document.querySelectorAll('#shown .tile').length > 3 && !document.querySelector('.bars')"
-FOUND = f"{IDLE} && document.querySelectorAll('#shown .bars').length > 3"
-LOADED = "[...document.images].filter((image) => image.checkVisibility()).every((image) => image.complete)"
-ORDER = "[...document.querySelectorAll('#shown .tile')].map((tile) => Number(tile.dataset.id))"
 SIZES = ((1280, 900), (400, 850))
-
-
-@pytest.fixture(scope="module")
-def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    with browser(tmp_path_factory.mktemp("browser")) as page:
-        yield page
-
-
-@pytest.fixture(scope="module")
-def home(app: FastAPI) -> Iterator[str]:
-    with served(app) as url:
-        yield url
-
-
-@pytest.fixture
-def page(tab: Page, home: str) -> Iterator[Page]:
-    """The page as it begins; whatever a test did with it, no script of it may have failed."""
-    tab.faults.clear()
-    tab.look(1280, 900)
-    tab.open(home)
-    tab.until(LEAFED)
-    yield tab
-    assert tab.faults == []
-
-
-@pytest.fixture(scope="module")
-def query(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("query") / "query.png"
-    path.write_bytes(as_file(person(2, 9)))
-    return path
-
-
-def search(page: Page, path: Path) -> None:
-    page.give("#file", path)
-    page.until(FOUND)
-    page.until(LOADED)
-
-
-def again(page: Page, act: str) -> None:
-    """Do something that asks the service, and wait for its answer."""
-    page.ask(f"(document.querySelector('#shown').ariaBusy = 'true', {act}, 0)")
-    page.until(IDLE)
-
-
-def count(page: Page, selector: str) -> int:
-    found: int = page.ask(f"document.querySelectorAll({selector!r}).length")
-    return found
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
@@ -90,11 +33,9 @@ def test_it_looks_as_it_should(page: Page, query: Path, tmp_path: Path, size: tu
     search(page, query)
     for number, act in enumerate(("0", "document.querySelector('[data-view=passages]').click()")):
         page.ask(f"({act}, scrollTo(0, 0), 0)")
+        page.until(LOADED)
         assert page.ask("document.documentElement.scrollWidth - innerWidth") <= 0
-        assert (
-            page.ask("[...document.images].filter((i) => i.checkVisibility() && i.complete && !i.naturalWidth).length")
-            == 0
-        )
+        assert page.ask(BROKEN) == 0
         page.shoot(tmp_path / f"{number}.png")
         with Image.open(tmp_path / f"{number}.png") as shot:
             assert shot.size == size
@@ -153,15 +94,12 @@ def test_under_the_mouse_an_answer_stands_beside_the_query(page: Page, query: Pa
     search(page, query)
     page.point(*page.middle("#shown .tile:nth-child(2)"))
     page.until("document.querySelector('#peek').matches(':popover-open')")
-    box = page.ask(
-        "(({left, top, right, bottom}) => [left, top, right, bottom])(document.querySelector('#peek').getBoundingClientRect())"
-    )
-    assert 0 <= box[0] < box[2] <= 1280
-    assert 0 <= box[1] < box[3] <= 900
+    ((left, top, right, bottom),) = boxes(page, "#peek")
+    assert 0 <= left < right <= 1280
+    assert 0 <= top < bottom <= 900
     assert count(page, "#peek canvas") == 2
-    page.until(
-        "[...document.querySelectorAll('#peek canvas')].every((canvas) => canvas.getContext('2d').getImageData(150, 300, 1, 1).data[3])"
-    )
+    painted = "canvas.getContext('2d').getImageData(150, 300, 1, 1).data[3]"
+    page.until(f"[...document.querySelectorAll('#peek canvas')].every((canvas) => {painted})")
     page.point(2, 2)
     page.until("!document.querySelector('#peek').matches(':popover-open')")
 
@@ -177,7 +115,7 @@ def test_a_click_opens_it_and_keys_lead_on(page: Page, query: Path, place: Place
     assert page.ask("document.querySelector('#closer h2').textContent") == "Rank 3"
     page.press("Escape")
     page.until("!document.querySelector('#closer').open")
-    assert page.ask("Number(document.activeElement.dataset.id)") == order[2]
+    page.until(f"Number(document.activeElement.dataset.id) === {order[2]}")
     for key, place_in_order in (("ArrowRight", 3), ("ArrowLeft", 2), ("ArrowLeft", 1)):
         page.press(key)
         assert page.ask("Number(document.activeElement.dataset.id)") == order[place_in_order]
@@ -228,17 +166,13 @@ def test_parts_are_left_out_on_the_picture_and_by_name(page: Page, query: Path) 
 
 
 def test_a_crop_is_drawn_moved_and_taken_back(page: Page, tmp_path: Path) -> None:
-    import torch
-
     both = tmp_path / "both.png"
     both.write_bytes(as_file(torch.cat([person(1, 9), person(2, 9)], 2)))
     search(page, both)
     order = page.ask(ORDER)
     page.click("#cut")
-    left, top, width, height = page.ask(
-        "(({x, y, width, height}) => [x, y, width, height])(document.querySelector('#stage').getBoundingClientRect())"
-    )
-    page.drag((left + 0.52 * width, top + 2), (left + 0.98 * width, top + height - 2))
+    ((left, top, right, bottom),) = boxes(page, "#stage")
+    page.drag((right - 0.48 * (right - left), top + 2), (right - 2, bottom - 2))
     page.until("!document.querySelector('#crop').hidden && document.querySelector('#crop').style.left.startsWith('5')")
     page.until(IDLE)
     cropped = page.ask(ORDER)
@@ -259,18 +193,12 @@ def test_filters_hold_for_leafing_and_searching(page: Page, query: Path) -> None
     search(page, query)
     assert page.ask(cameras) == [sorted(CAMERAS)[1]]
     assert page.ask("document.querySelector('#since').type") == "datetime-local"
-    again(
-        page,
-        "(document.querySelector('#since').value = '2024-05-31T12:30:00', document.querySelector('#since').dispatchEvent(new Event('change')))",
-    )
+    since(page, "2024-05-31T12:30:00")
     assert page.ask(
         "[...document.querySelectorAll('#shown .facts small')].every((each) => each.textContent >= '12:30:00')"
     )
     assert page.ask("document.querySelector('#filtered').textContent") == "· 2 filters"
-    again(
-        page,
-        "(document.querySelector('#since').value = '2030-01-01T00:00:00', document.querySelector('#since').dispatchEvent(new Event('change')))",
-    )
+    since(page, "2030-01-01T00:00:00")
     assert "Nobody fits" in page.ask("document.querySelector('#shown').textContent")
     again(page, "document.querySelector('#shown button').click()")
     assert count(page, "#shown .tile") == PEOPLE * len(CAMERAS) * 2
@@ -281,108 +209,15 @@ def test_passages_stand_in_time_before_their_cameras(page: Page, query: Path) ->
     page.press("v")
     assert page.ask("[...document.querySelectorAll('.lane h2')].map((each) => each.firstChild.data)") == sorted(CAMERAS)
     assert count(page, ".passage") == PEOPLE * len(CAMERAS)
-    places = page.ask(
-        "[...document.querySelectorAll('.lane:first-of-type .timed .passage')].map((each) => [each.title, parseFloat(each.style.left)])"
-    )
-    assert len(places) == PEOPLE
-    assert places == sorted(places)
-    assert places[0][1] == 0
+    gate = "[...document.querySelectorAll('.lane:first-of-type .timed .passage')]"
+    places = page.ask(f"{gate}.map((each) => parseFloat(each.style.left))")
+    assert places == pytest.approx([number * places[1] for number in range(PEOPLE)], abs=1)  # ten minutes between
     assert count(page, ".lane:last-of-type .untimed .passage") == PEOPLE  # of the yard no time is known
-    covering = page.ask(
-        "(() => { const boxes = [...document.querySelectorAll('.timed .passage')].map((each) => each.getBoundingClientRect());"
-        "return boxes.some((a, i) => boxes.some((b, j) => i < j && a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom)); })()"
-    )
-    assert not covering
+    for a, b in combinations(boxes(page, ".timed .passage"), 2):
+        assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]  # none covers another
     page.click(".passage")
     page.until("document.querySelector('#closer').open")
     assert count(page, "#closer .strip li") == 2  # its other shot
     page.press("Escape")
     page.look(400, 850)
     page.until("document.querySelectorAll('.timed').length === 0")
-
-
-def test_a_gallery_of_nobody_says_what_to_do(
-    tab: Page, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(holdings, "FRESH", 0.0)
-    (tmp_path / "pictures").mkdir()
-    gallery = Gallery.create(tmp_path / "gallery", place.model.facts)
-    with served(make_app(gallery, place.model, replace(place.settings, log=tmp_path / "log"))) as url:
-        tab.open(url)
-        tab.until("document.querySelector('.state h2')")
-        assert "halfseen index" in tab.ask("document.querySelector('.state').textContent")
-        fill(Gallery.open(tmp_path / "gallery"), place.model, tmp_path / "pictures", [0, 1])
-        tab.click(".state button")
-        tab.until(LEAFED)
-
-
-def test_a_token_is_asked_for(tab: Page, place: Place, tmp_path: Path) -> None:
-    settings = replace(place.settings, log=tmp_path / "log", tokens={digest_of(TOKEN): "ada"})
-    with served(make_app(place.gallery, place.model, settings)) as url:
-        tab.open(url)
-        tab.until("document.querySelector('#login').open")
-        assert count(tab, "#shown img") == 0
-        for token in ("wrong", TOKEN):
-            tab.ask(f"document.querySelector('#token').value = '{token}'")
-            tab.click("#login button")
-            if token == "wrong":
-                tab.until("document.querySelector('#login-fault').textContent")
-        tab.until(f"!document.querySelector('#login').open && {LEAFED}")
-        tab.click("#leave")
-        tab.until("document.querySelector('#login')?.open")
-
-
-def test_a_service_that_is_gone_is_told_and_comes_back(tab: Page, app: FastAPI, query: Path) -> None:
-    offline = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
-    with served(app) as url:
-        tab.open(url)
-        tab.until(LEAFED)
-        tab.send("Network.enable")
-        tab.send("Network.emulateNetworkConditions", offline=True, **offline)
-        tab.give("#file", query)
-        tab.until("document.querySelector('.state.bad')")
-        assert "does not answer" in tab.ask("document.querySelector('.state').textContent")
-        tab.send("Network.emulateNetworkConditions", offline=False, **offline)
-        tab.click(".state button")
-        tab.until(FOUND)
-
-
-def test_what_is_no_picture_is_told(page: Page, tmp_path: Path) -> None:
-    path = tmp_path / "fake.png"
-    path.write_bytes(b"not a picture")
-    page.give("#file", path)
-    page.until("document.querySelector('.state.bad')")
-    assert "not a picture" in page.ask("document.querySelector('.state').textContent")
-    assert "cannot show" in page.ask("document.querySelector('#hint').textContent")
-    page.faults.clear()  # the console tells of the status 400
-
-
-def test_names_from_outside_are_words_not_markup(tab: Page, place: Place, tmp_path: Path) -> None:
-    from halfseen.gallery.sightings import Fact
-
-    evil = "<img src=x onerror=\"document.title='evil'\">"
-    gallery = Gallery.create(tmp_path / "gallery", place.model.facts)
-    images = [person(number, 0) for number in range(3)]
-    facts = [
-        Fact("", f"/{evil}{number}", evil, None, "", as_file(image, "JPEG")) for number, image in enumerate(images)
-    ]
-    gallery.add(place.model.encode(images), facts)
-    with served(make_app(gallery, place.model, replace(place.settings, log=tmp_path / "log"))) as url:
-        tab.open(url)
-        tab.until(f"{IDLE} && document.querySelectorAll('#shown .tile').length === 3")
-        tab.click("#shown .tile")
-        tab.until(f"{IDLE} && document.querySelectorAll('#shown .bars').length === 3")
-        tab.click("#shown .tile:nth-child(2)")
-        tab.until("document.querySelector('#closer').open")
-        assert tab.ask("document.title") == "halfseen"
-        assert evil in tab.ask("document.querySelector('#shown').textContent")
-        assert count(tab, "img[src=x]") == 0
-
-
-def test_the_manual_is_a_page_too(tab: Page, home: str) -> None:
-    tab.faults.clear()
-    tab.look(400, 850)
-    tab.open(f"{home}docs")
-    assert tab.ask("document.querySelectorAll('section').length") == 8
-    assert tab.ask("document.documentElement.scrollWidth - innerWidth") <= 0
-    assert tab.faults == []

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,7 +26,7 @@ from halfseen.gallery.tables import GRID
 
 BLOCK = 64  # rows of which only the least bound is looked at first
 TILE = 2**19  # bounds worked on at a time
-PAIRS = 1024  # of a row and a person, measured at a time
+PAIRS = 2048  # of a row and a person, measured at a time
 ROUNDING = 2e-5  # what float32 may lose on the way to a bound, and more
 NOTHING = 1e-25  # taken from every product: where no part is shared, −NOTHING/0 makes the distance infinite
 ROWS_FIRST = ("ids", "sides")  # of the tensors of planes; the others have parts first
@@ -145,11 +146,13 @@ def in_chunks(pieces: Iterable[Planes], total: int, size: int) -> Iterator[Plane
 
 
 def _room(like: Planes, rows: int) -> Planes:
-    """Planes as `like`, of so many rows, with anything in them."""
-    shapes = {name: list(value.shape) for name, value in vars(like).items()}
-    for name, shape in shapes.items():
+    """Planes as `like`, of so many rows, with anything in them; numpy asks for huge pages, which are ready sooner."""
+    room = {}
+    for name, value in vars(like).items():
+        shape = list(value.shape)
         shape[0 if name in ROWS_FIRST else 1] = rows
-    return Planes(**{name: value.new_empty(shapes[name]) for name, value in vars(like).items()})
+        room[name] = torch.from_numpy(np.empty(shape, value.numpy().dtype))
+    return Planes(**room)
 
 
 def _by_row(name: str, value: Tensor) -> Tensor:
@@ -158,11 +161,14 @@ def _by_row(name: str, value: Tensor) -> Tensor:
 
 
 def _first(bounds: Tensor, least: Tensor, k: int, limits: Tensor) -> tuple[Tensor, Tensor]:
-    """Of each of the k most promising blocks the most promising row: rows and people [M], people in order."""
-    values, blocks = least.topk(min(k, len(least)), dim=0, largest=False)  # [k,q]
-    people, place = ((values <= limits) & (values < EMPTY)).T.nonzero(as_tuple=True)
-    block = blocks[place, people]
-    return block * BLOCK + bounds.view(-1, BLOCK, bounds.shape[1])[block, :, people].argmin(1), people
+    """The k rows of the least bounds, which lie in the k blocks of the least: rows and people [M], people in order."""
+    blocks = least.topk(min(k, len(least)), dim=0, largest=False).indices.T  # [q,k]
+    people = torch.arange(len(blocks))[:, None]
+    values = bounds.view(-1, BLOCK, bounds.shape[1])[blocks, :, people].flatten(1)
+    values, place = values.topk(min(k, values.shape[1]), largest=False)
+    rows = blocks.gather(1, place // BLOCK) * BLOCK + place % BLOCK
+    hit, place = ((values <= limits[:, None]) & (values < EMPTY)).nonzero(as_tuple=True)
+    return rows[hit, place], hit
 
 
 def _within(bounds: Tensor, least: Tensor, limits: Tensor) -> tuple[Tensor, Tensor]:

@@ -535,7 +535,7 @@ function drawState(kind, title, text, deed) {
 }
 
 const drawEmpty = () => drawState("", "Nobody is in this gallery yet",
-  "Show it your pictures or films with `halfseen index add FOLDER --gallery GALLERY`, then look again.", ["Look again", () => start()]);
+  "Show it your pictures or films with `halfseen index FOLDER --gallery GALLERY`, then look again.", ["Look again", () => start()]);
 
 const drawNobody = () => drawState("", "Nobody fits",
   "There is no sighting at these places and times.", where().length ? ["Clear the filters", unfilter] : null);
