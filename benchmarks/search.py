@@ -12,12 +12,13 @@ import shutil
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from halfseen.gallery.probes import Mean, Probes
+from halfseen.gallery.probes import Found, Mean, Probes
 from halfseen.gallery.search import Search
 from halfseen.gallery.sightings import Ask, Fact
 from halfseen.gallery.store import Gallery, ModelFacts
@@ -57,7 +58,7 @@ def fill(folder: Path, rows: int) -> None:
             Fact(f"pictures/camera {n % 8}/{n:08d}.jpg", "pictures", f"camera {n % 8}", float(n), f"{n // 4}")
             for n in numbers
         ]
-        seconds.append(once(lambda p=piece, k=known: gallery.add(p, k)))
+        seconds.append(once(partial(gallery.add, piece, known)))
         start += len(piece)
     row(f"adding {ADDED:,} images at a time", seconds)
     seconds = [once(gallery.compact)]
@@ -105,7 +106,10 @@ def many(folder: Path, rows: int, runs: int) -> None:
     """64 queries at once."""
     query = drawn(torch.arange(QUERIES) * 31, torch.Generator().manual_seed(SEED + 2))
     search, asked = Search(Gallery.open(folder)), concatenated(query)
-    ours: Callable[[], object] = lambda: search.nearest(Probes.of(Mean.each(query)), NEAREST)  # noqa: E731  (one of several jobs)
+
+    def ours() -> Found:
+        return search.nearest(Probes.of(Mean.each(query)), NEAREST)
+
     others = libraries(asked, rows)
     times = in_turns(ours, bare(asked, rows), *others.values(), runs=runs)
     row(f"{QUERIES} queries, exact top {NEAREST}", times[0], times[1])
@@ -115,23 +119,20 @@ def many(folder: Path, rows: int, runs: int) -> None:
 
 
 def one(folder: Path, rows: int, runs: int) -> None:
-    """One query, with its facts; opening and memory."""
+    """Opening, memory, and one query with all that is told of its answers."""
     query = drawn(torch.arange(200) * 31, torch.Generator().manual_seed(SEED + 3))
     asks = [Ask(query[number : number + 1], count=NEAREST) for number in range(200)]
+    row("opened and answered", [once(lambda: Search(Gallery.open(folder)).search(asks[0])) for _ in range(runs)])
     held: list[Search] = []
-    opened = once(lambda: held.append(Search(Gallery.open(folder))) or held[0].search(asks[0]))
-    row("opened and answered", [opened])
-    exact = held.pop()
-    del exact
     extra = extra_memory(lambda: held.append(Search(Gallery.open(folder))))
-    exact, coarse = held[0], Search.__new__(Search)
-    coarse.__dict__ = exact.__dict__ | {"_doubt": min(1.0, 4 / DIM**0.5)}  # the same planes, not a second copy
     print(f"memory {extra / (2 * rows * PARTS * DIM):.3f} × the vectors")
-    times = in_turns(lambda: exact.searches(asks[:1]), lambda: coarse.searches(asks[:1]), runs=runs)
-    row("one query, exact", times[0])
-    row("one query, coarse", times[1])
-    both = zip(exact.searches(asks), coarse.searches(asks), strict=True)
-    shared = [len({s.id for s in a[:10]} & {s.id for s in b[:10]}) / 10 for a, b in both]
+    found = {}
+    for coarse in (False, True):
+        held[0].coarse = coarse
+        (seconds,) = in_turns(lambda: held[0].search(asks[0]), runs=5 * runs)
+        row(f"one query, {'coarse' if coarse else 'exact'}", seconds)
+        found[coarse] = [{answer.id for answer in answers[:10]} for answers in held[0].searches(asks)]
+    shared = [len(a & b) / 10 for a, b in zip(found[False], found[True], strict=True)]
     print(f"recall@10 of the coarse search {statistics.mean(shared):.4f}")
 
 

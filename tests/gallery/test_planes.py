@@ -13,7 +13,7 @@ from torch import Tensor
 
 import oracles
 from halfseen.gallery import planes
-from halfseen.gallery.planes import Planes, byte_products, in_chunks
+from halfseen.gallery.planes import Planes, Stored, byte_products, in_chunks
 from halfseen.gallery.probes import PUSH, Found, Mean, Probes, pushed
 from halfseen.gallery.tables import GRID, on_grid
 from halfseen.types import Embedding
@@ -39,8 +39,12 @@ def made(rows: int, shape: tuple[int, int], seed: int, kind: str) -> Embedding:
     return Embedding(vectors, visibility.clamp(min=0) if kind != "sparse" else (visibility > 0).float())
 
 
-def kept(embedding: Embedding, first: int = 0) -> Planes:
-    return Planes.of(torch.arange(first, first + len(embedding)), on_grid(embedding), embedding.visibility)
+def rows_of(embedding: Embedding, ids: Tensor | None = None) -> Stored:
+    return Stored(torch.arange(len(embedding)) if ids is None else ids, on_grid(embedding), embedding.visibility)
+
+
+def kept(embedding: Embedding) -> Planes:
+    return Planes.of(rows_of(embedding))
 
 
 def as_kept(embedding: Embedding) -> Embedding:
@@ -79,7 +83,7 @@ def check(found: Found, distances: Tensor, k: int) -> None:
 def test_search_finds_the_nearest(rows: int, shape: tuple[int, int], k: int, seed: int, kind: str) -> None:
     gallery, query = made(rows, shape, seed, kind), made(5, shape, seed + 1, kind)
     probes, found = Probes.of(Mean.each(query)), Found.room(5, 0, shape[0])
-    for piece in in_chunks([kept(gallery)], rows, max(1 + seed % 200, rows // 5)):
+    for piece in in_chunks([rows_of(gallery)], rows, max(1 + seed % 200, rows // 5)):
         found = piece.search(probes, k, found, None)
     check(found, exact(query, as_kept(gallery)), k)
 
@@ -167,9 +171,11 @@ def test_bytes_are_multiplied_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_in_chunks_puts_together_what_it_gets() -> None:
-    whole = kept(made(100, (2, 4), 0, "plain"))
+    embedding = made(100, (2, 4), 0, "plain")
+    whole = kept(embedding)
     for size, total in ((1, 100), (7, 100), (100, 100), (1000, 100), (30, 50), (30, 200)):
-        pieces = [whole.rows(slice(start, start + 13)) for start in range(0, 100, 13)]
+        columns = rows_of(embedding)
+        pieces = [Stored(*(column[start : start + 13] for column in columns)) for start in range(0, 100, 13)]
         chunks = list(in_chunks(pieces, total, size))
         assert max(map(len, chunks)) <= size
         for name, value in vars(whole).items():
@@ -181,9 +187,8 @@ def test_equal_distances_go_by_id() -> None:
     one = made(1, (2, 8), 0, "plain")
     gallery = Embedding(one.vectors.expand(300, -1, -1).clone(), torch.ones(300, 2))
     ids = torch.randperm(300, generator=torch.Generator().manual_seed(0))
-    split = Planes.of(ids, on_grid(gallery), gallery.visibility)
     found = Found.room(1, 0, 2)
-    for piece in in_chunks([split], 300, 90):
+    for piece in in_chunks([rows_of(gallery, ids)], 300, 90):
         found = piece.search(Probes.of(Mean.each(one)), 7, found, None)
     assert found.ids.tolist() == [[*range(7)]]
 

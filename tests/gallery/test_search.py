@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,26 @@ def test_refreshing_is_as_good_as_opening_again(tmp_path: Path, chunk: int, monk
         assert search.refresh()
         assert search.search(ask) == Search(Gallery.open(tmp_path)).search(ask)
     assert ids(search.search(ask)) == [103]
+
+
+def test_others_may_refresh_the_gallery_that_is_searched(tmp_path: Path) -> None:
+    """The same object is refreshed, as by a service, and the search is not told: it goes on with what it knows."""
+    gallery, ask = filled(tmp_path, 100), Ask(people([5]), count=500)
+    again = replace(ask, rerank=True)
+    for memory in (None, 0):
+        search = Search(gallery, memory=memory)
+        known, before = gallery.rows(), search.search(ask)
+        gallery.remove([before[0].id, before[7].id])
+        gallery.add(people([5, 5]), facts(2, 500))
+        gallery.compact(grace=timedelta(0))
+        assert {*ids(search.search(ask))} <= known.keys()
+        for answer in (*search.search(ask), *search.search(again)):
+            assert replace(answer.fact, thumbnail=known[answer.id].thumbnail) == known[answer.id]
+        assert {before[0].id, before[7].id}.isdisjoint(ids(search.search(again)))
+        assert len(search.search(again)) == len(known) - 2
+    search = Search(gallery)
+    gallery.remove([*gallery.rows()])
+    assert search.search(again) == []
 
 
 def test_an_empty_gallery_has_no_answers(tmp_path: Path) -> None:

@@ -225,12 +225,31 @@ def test_places_without_a_gallery(tmp_path: Path) -> None:
         Gallery.create(tmp_path / "file", MODEL)
 
 
+def test_a_gallery_in_an_object_store(tmp_path: Path) -> None:
+    """Any address that Lance knows; here one of files, as nothing else is at hand."""
+    place = f"file://{tmp_path}/g"
+    gallery = Gallery.create(place, MODEL)
+    gallery.add(people([1, 2, 3]), facts(3))
+    gallery.finish(["one"])
+    gallery.remove([1])
+    gallery.compact()
+    again = Gallery.open(place, MODEL)
+    assert (sorted(again.rows()), again.known(["one"]), again.verify()) == ([0, 2], {"one"}, [])
+    with pytest.raises(InputError, match="there is no gallery"):
+        Gallery.open(f"file://{tmp_path}/h")
+
+
 @pytest.mark.parametrize("time", [math.nan, math.inf])
 def test_times_are_numbers(time: float) -> None:
     with pytest.raises(InputError, match="no finite number"):
         Fact(time=time)
     with pytest.raises(InputError, match="no span of time"):
         Where(until=time)
+
+
+def test_forgetting_before_no_time(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no span of time"):
+        filled(tmp_path, 2).forget(before=math.nan)
 
 
 def _on_disk(folder: Path, words: bytes) -> list[Path]:

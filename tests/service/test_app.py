@@ -23,6 +23,7 @@ from halfseen.gallery.store import Gallery
 from halfseen.service import holdings
 from halfseen.service.app import make_app
 from halfseen.service.log import check_log
+from halfseen.types import InputError
 from served import CAMERAS, NOON, PEOPLE, Place, as_file, fill, person
 
 Client = Callable[..., TestClient]
@@ -252,6 +253,17 @@ def test_nobody_searches_without_the_log(other: Client, tmp_path: Path, monkeypa
     client = other(log=tmp_path / "log")
     monkeypatch.setattr("os.write", lambda *_: 0)
     assert "log" in troubled(client.post("/api/search", data={"like": [0]}), 503)
+
+
+def test_a_gallery_that_cannot_be_read_tells_no_path(
+    client: TestClient, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise InputError(f"reading the gallery {place.gallery.folder} failed: restore it from an export")
+
+    monkeypatch.setattr(Gallery, "rows", broken)
+    detail = troubled(client.get("/api/sightings/0/picture"), 503)
+    assert str(place.folder) not in detail
 
 
 def test_what_others_add_and_take_is_seen(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

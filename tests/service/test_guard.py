@@ -118,7 +118,8 @@ def test_a_token_opens_a_session_and_a_session_ends(other: Client, tmp_path: Pat
     assert TOKEN not in (tmp_path / "log").read_text()
 
 
-def test_where_no_token_is_wanted_none_is_taken(client: TestClient) -> None:
+def test_where_no_token_is_wanted_none_is_taken(other: Client) -> None:
+    client = other()
     assert client.post("/api/session", json={"token": TOKEN}).status_code == 400
     assert client.post("/api/session", json={}).status_code == 422
 
@@ -126,6 +127,12 @@ def test_where_no_token_is_wanted_none_is_taken(client: TestClient) -> None:
 def test_tokens_cannot_be_guessed_at_leisure(private: TestClient) -> None:
     statuses = [private.post("/api/session", json={"token": f"guess {n}"}).status_code for n in range(guard.LOGINS + 3)]
     assert statuses == [401] * guard.LOGINS + [429] * 3
+
+
+def test_tokens_cannot_be_guessed_in_headers_either(private: TestClient) -> None:
+    guesses = [{"authorization": f"Bearer guess {number}"} for number in range(guard.LOGINS + 1)]
+    assert [private.get("/api/gallery", headers=guess).status_code for guess in guesses][-2:] == [401, 429]
+    assert private.get("/api/gallery", headers=BEARER).status_code == 200  # whoever has one is not kept out
 
 
 def test_who_asks_too_often_waits(other: Client) -> None:

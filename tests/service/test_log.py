@@ -42,7 +42,7 @@ def test_it_goes_on_where_it_ended(tmp_path: Path) -> None:
 def test_a_changed_line_and_a_missing_one_are_told(tmp_path: Path) -> None:
     path = tmp_path / "log"
     lines = written(path, 5)
-    path.write_bytes(b"\n".join([lines[0], lines[1].replace(b"ada", b"bob"), *lines[2:]]) + b"\n")
+    path.write_bytes(b"\n".join([lines[0], lines[1].replace(b'"ada"', b'"bob"'), *lines[2:]]) + b"\n")
     assert [fault for fault in check_log(path) if "line 3" in fault] == check_log(path) != []
     path.write_bytes(b"\n".join([lines[0], *lines[2:]]) + b"\n")
     assert len(check_log(path)) == 1

@@ -13,11 +13,13 @@ cannot be among the k nearest. The others are measured in float32, from all thei
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,9 +29,18 @@ from halfseen.gallery.tables import GRID
 BLOCK = 64  # rows of which only the least bound is looked at first
 TILE = 2**19  # bounds worked on at a time
 PAIRS = 2048  # of a row and a person, measured at a time
+AHEAD = 8  # pieces that wait to be written
 ROUNDING = 2e-5  # what float32 may lose on the way to a bound, and more
 NOTHING = 1e-25  # taken from every product: where no part is shared, −NOTHING/0 makes the distance infinite
 ROWS_FIRST = ("ids", "sides")  # of the tensors of planes; the others have parts first
+
+
+class Stored(NamedTuple):
+    """Rows as the gallery keeps them: `ids` [n], `vectors` float16 [n,P,D] on the grid, `visibility` [n,P]."""
+
+    ids: Tensor
+    vectors: Tensor
+    visibility: Tensor
 
 
 @dataclass(frozen=True)
@@ -48,24 +59,41 @@ class Planes:
     sides: Tensor
 
     @staticmethod
-    def of(ids: Tensor, vectors: Tensor, visibility: Tensor) -> Planes:
-        """From rows as the gallery keeps them: `ids` [n], `vectors` [n,P,D] on the grid, `visibility` [n,P]."""
-        k = vectors.float().mul_(GRID)
+    def of(stored: Stored) -> Planes:
+        """All of `stored`."""
+        planes = Planes.room(stored, len(stored.ids))
+        planes.write(0, stored)
+        return planes
+
+    @staticmethod
+    def room(like: Stored, rows: int) -> Planes:
+        """For so many rows of such shape."""
+        _, parts, dim = like.vectors.shape
+        high, low = (torch.empty(parts, rows, dim, dtype=torch.int8) for _ in range(2))
+        length, pull = torch.empty(2, parts, rows).unbind()
+        ids, step = torch.empty(rows).long(), torch.empty(parts, rows, dtype=torch.int16)
+        return Planes(ids, high, low, step, length, pull, torch.empty(rows, 2 * parts))
+
+    def write(self, start: int, stored: Stored) -> None:
+        """Make `stored` the rows from `start` on."""
+        k = stored.vectors.float().mul_(GRID)
         length = torch.linalg.vector_norm(k, dim=2).clamp_(min=1)
-        step = torch.ceil(k.abs().amax(2) / HIGHEST).clamp_(min=1)
+        step = torch.ceil(torch.maximum(k.amax(2), -k.amin(2)) / HIGHEST).clamp_(min=1)
         high = (k * step.reciprocal()[:, :, None]).round_()
         low = k.addcmul_(high, step[:, :, None], value=-1)
-        share = visibility / length
-        sides = torch.cat([visibility, torch.linalg.vector_norm(low, dim=2) * share], 1)
-        planes = (each.transpose(0, 1) for each in (high.to(torch.int8), low.to(torch.int8)))
-        return Planes(ids, *planes, step.T.to(torch.int16), length.T, (share * step).T, sides)
+        share = stored.visibility / length
+        sides = torch.cat([stored.visibility, torch.linalg.vector_norm(low, dim=2) * share], 1)
+        place = slice(start, start + len(stored.ids))
+        self.ids[place], self.sides[place] = stored.ids, sides
+        for name, value in {"high": high, "low": low, "step": step, "length": length, "pull": share * step}.items():
+            vars(self)[name][:, place] = value.transpose(0, 1)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def rows(self, rows: slice | Tensor) -> Planes:
         """Those of the rows that are named."""
-        return Planes(**{name: _by_row(name, _by_row(name, value)[rows]) for name, value in vars(self).items()})
+        return Planes(**{n: value[rows] if n in ROWS_FIRST else value[:, rows] for n, value in vars(self).items()})
 
     def search(self, probes: Probes, k: int, found: Found, allowed: Tensor | None, doubt: float = 1.0) -> Found:
         """`found`, joined by those of the rows `allowed` bool [n,q] (None: all) that are nearer.
@@ -127,37 +155,34 @@ class Planes:
         return low.addcmul_(high, self.step[part].index_select(0, rows).float()[:, None])
 
 
-def in_chunks(pieces: Iterable[Planes], total: int, size: int) -> Iterator[Planes]:
-    """The rows of `pieces`, about `total`, put together `size` at a time; each number is copied once."""
-    room, filled = None, 0
+def in_chunks(pieces: Iterable[Stored], total: int, size: int) -> Iterator[Planes]:
+    """The rows of `pieces`, about `total`, put together `size` at a time, by as many threads as torch has."""
+    threads = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield from _filled(pieces, total, size, pool)
+    finally:
+        torch.set_num_threads(threads)  # the pool's threads have changed it for all that are yet to come
+
+
+def _filled(pieces: Iterable[Stored], total: int, size: int, pool: Executor) -> Iterator[Planes]:
+    room, filled, writing = None, 0, deque[Future[None]]()
     for piece in pieces:
         start = 0
-        while start < len(piece):
-            room = room or _room(piece, min(size, max(total, len(piece) - start)))
-            some = piece.rows(slice(start, start + len(room) - filled))
-            for name, value in vars(room).items():
-                _by_row(name, value)[filled : filled + len(some)] = _by_row(name, vars(some)[name])
-            start, filled = start + len(some), filled + len(some)
+        while start < len(piece.ids):
+            room = room or Planes.room(piece, min(size, max(total, len(piece.ids) - start)))
+            some = Stored(*(column[start : start + len(room) - filled] for column in piece))
+            writing.append(pool.submit(room.write, filled, some))
+            start, filled = start + len(some.ids), filled + len(some.ids)
+            while writing and (len(writing) > AHEAD or filled == len(room)):
+                writing.popleft().result()
             if filled == len(room):
                 yield room
                 total, room, filled = total - filled, None, 0
+    while writing:
+        writing.popleft().result()
     if room:
         yield room.rows(slice(0, filled))
-
-
-def _room(like: Planes, rows: int) -> Planes:
-    """Planes as `like`, of so many rows, with anything in them; numpy asks for huge pages, which are ready sooner."""
-    room = {}
-    for name, value in vars(like).items():
-        shape = list(value.shape)
-        shape[0 if name in ROWS_FIRST else 1] = rows
-        room[name] = torch.from_numpy(np.empty(shape, value.numpy().dtype))
-    return Planes(**room)
-
-
-def _by_row(name: str, value: Tensor) -> Tensor:
-    """The tensor of that name in `Planes`, rows first; or back again."""
-    return value if name in ROWS_FIRST else value.transpose(0, 1)
 
 
 def _first(bounds: Tensor, least: Tensor, k: int, limits: Tensor) -> tuple[Tensor, Tensor]:

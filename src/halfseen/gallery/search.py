@@ -16,8 +16,10 @@ distances; each is another person, so the nearest counts. All others keep their 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from threading import Lock
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,24 +28,22 @@ from torch import Tensor
 
 from halfseen.gallery import tables
 from halfseen.gallery.calibration import CROWD, Calibration, Crowd, calibration_of, signs_of
-from halfseen.gallery.planes import Planes, in_chunks
+from halfseen.gallery.planes import Planes, Stored, in_chunks
 from halfseen.gallery.probes import EMPTY, Found, Mean, Probes, pushed
 from halfseen.gallery.sightings import Ask, Sighting, Where
 from halfseen.gallery.store import Gallery
-from halfseen.gallery.tables import VanishedError, numbers
+from halfseen.gallery.tables import numbers, retried
 from halfseen.ops.distance import VisibleParts
 from halfseen.ops.rerank import KReciprocal, rerank
 from halfseen.types import Embedding, InputError
 
-READ = 512  # rows read at a time: so few come out of Lance without a copy, and stay in cache while they are split
+READ = 256  # rows read at a time: so few come out of Lance without a copy, and stay in cache while they are split
 CHUNK = 2**17  # rows searched at a time
 STREAMED = 2**14  # the same where the gallery does not stay in memory
 PEOPLE = 64  # looked for at a time
 RERANKED = 100  # answers that are ordered anew, or as many as are asked for
 DEVIATIONS = 4  # of the bound's error, that the coarse search believes in
 SHARE = 0.6  # of the machine's memory that vectors may take
-
-Read = TypeVar("Read")
 
 
 class Loaded(NamedTuple):
@@ -69,21 +69,21 @@ class Search:
     """
 
     def __init__(self, gallery: Gallery, *, memory: int | None = None, coarse: bool = False) -> None:
-        self.gallery = gallery
+        self.gallery, self.coarse, self._one = gallery, coarse, Lock()
         self._memory = int(SHARE * _machine_memory()) if memory is None else memory
-        self._doubt = min(1.0, DEVIATIONS / gallery.model.dim**0.5) if coarse else 1.0
-        self._loaded = self._steady(lambda: self._load(()))
+        self._loaded = retried(lambda: self._load(()), gallery.refresh)
 
     def __len__(self) -> int:
         return len(self._loaded.ids)
 
     def refresh(self) -> bool:
         """Take in what was added and removed meanwhile; tells whether anything was. Searches go on all the time."""
-        self.gallery.refresh()
-        before = self._loaded
-        if self.gallery.version != before.version:
-            self._loaded = self._steady(lambda: self._load(before.chunks or ()))
-        return self._loaded is not before
+        with self._one:
+            self.gallery.refresh()
+            before = self._loaded
+            if self.gallery.version != before.version:
+                self._loaded = retried(lambda: self._load(before.chunks or ()), self.gallery.refresh)
+            return self._loaded is not before
 
     def search(self, ask: Ask) -> list[Sighting]:
         """The answers, nearest first."""
@@ -125,20 +125,20 @@ class Search:
         return self._nearest(self._loaded, probes, k, wheres)
 
     def _nearest(self, loaded: Loaded, probes: Probes, k: int, wheres: Sequence[Where]) -> Found:
-        return self._steady(lambda: self._passed(loaded, probes, k, wheres))
+        return retried(lambda: self._passed(loaded, probes, k, wheres), self.gallery.refresh)
 
     def _passed(self, loaded: Loaded, probes: Probes, k: int, wheres: Sequence[Where]) -> Found:
         """What one pass over all chunks finds."""
         found = Found.room(len(probes), 0, len(self.gallery.model.parts))
+        doubt = min(1.0, DEVIATIONS / self.gallery.model.dim**0.5) if self.coarse else 1.0
         masks = {where: _meant(loaded.facts, where) for where in set(wheres) if where}
-        chunks = loaded.chunks
-        for chunk in in_chunks(self._pieces(), len(loaded.ids), STREAMED) if chunks is None else chunks:
+        for chunk in self._streamed(loaded.ids) if loaded.chunks is None else loaded.chunks:
             allowed = None
             if masks:
-                place = torch.searchsorted(loaded.ids, chunk.ids).clamp_(max=len(loaded.ids) - 1)
+                place = torch.searchsorted(loaded.ids, chunk.ids)
                 everywhere = torch.ones(len(chunk), dtype=torch.bool)
                 allowed = torch.stack([masks[w][place] if w else everywhere for w in wheres], 1)
-            found = chunk.search(probes, k, found, allowed, self._doubt)
+            found = chunk.search(probes, k, found, allowed, doubt)
         return found
 
     def _each(self, pictures: Embedding, ask: Ask) -> Mean:
@@ -158,36 +158,41 @@ class Search:
         count = int((found.distances[row, : _wanted(ask)] < EMPTY).sum())
         own = Found(*(column[row, :count] for column in found))
         chances = self._chances(loaded, probes, own, row)
-        distances, order = own.distances, torch.arange(count)
-        if ask.rerank and count:
-            distances = self._reranked(ask, own.ids)
-            order = distances.sort(stable=True).indices
-        order = order[: ask.count]
+        distances = self._reranked(ask, own.ids) if ask.rerank and count else own.distances
+        order = distances.sort(stable=True).indices[: ask.count]
+        order = order[distances[order] < EMPTY]
         facts = tables.facts_of(loaded.facts.take(torch.searchsorted(loaded.ids, own.ids[order]).numpy()))
+        columns = (column[order].tolist() for column in (own.ids, distances, chances, own.parts, own.seen))
         return [
             Sighting(
-                id=int(own.ids[i]),
+                id=id,
                 rank=rank,
-                distance=float(distances[i]),
-                confidence=None if chances is None else float(chances[i]),
-                parts=tuple(p if s else None for p, s in zip(own.parts[i].tolist(), own.seen[i].tolist(), strict=True)),
-                seen=tuple(own.seen[i].tolist()),
+                distance=distance,
+                confidence=chance if loaded.calibration else None,
+                parts=tuple(part if shown else None for part, shown in zip(parts, seen, strict=True)),
+                seen=tuple(seen),
                 fact=fact,
             )
-            for rank, (i, fact) in enumerate(zip(order.tolist(), facts, strict=True), start=1)
+            for rank, (id, distance, chance, parts, seen, fact) in enumerate(zip(*columns, facts, strict=True), start=1)
         ]
 
-    def _chances(self, loaded: Loaded, probes: Probes, own: Found, row: int) -> Tensor | None:
+    def _chances(self, loaded: Loaded, probes: Probes, own: Found, row: int) -> Tensor:
         if loaded.calibration is None or loaded.crowd is None:
-            return None
+            return own.distances  # as many of anything
         mean = Mean(*(column[row : row + 1] for column in probes.mean))
         return loaded.calibration.chance(
             signs_of(loaded.crowd, mean, own.distances[None], own.seen[None]), len(loaded.ids)
         )[0]
 
     def _reranked(self, ask: Ask, ids: Tensor) -> Tensor:
-        """Re-ranked distances of the images `ids` [m], the mean over the pictures, pushed by negative ones."""
-        _, top = self.gallery.embedding(ids.tolist())
+        """Re-ranked distances of the images `ids` [m], the mean over the pictures, pushed by negative ones.
+
+        What was removed meanwhile is infinitely far.
+        """
+        kept, top = self.gallery.embedding(ids.tolist())
+        found = torch.full(ids.shape, EMPTY)
+        if not kept:
+            return found
         pictures = [ask.queries] if ask.unlike is None else [ask.queries, ask.unlike]
         queries = Embedding(torch.cat([e.vectors for e in pictures]), torch.cat([e.visibility for e in pictures]))
         if ask.parts is not None:
@@ -195,17 +200,10 @@ class Search:
         blocks = rerank(KReciprocal(VisibleParts("cosine", on_empty="max+1")), queries, top)
         distances = torch.cat([block for _, block in blocks])
         mean = distances[: len(ask.queries)].mean(0, keepdim=True)
-        return pushed(torch.cat([mean, distances[len(ask.queries) :]]))
+        found[torch.isin(ids, torch.tensor(kept))] = pushed(torch.cat([mean, distances[len(ask.queries) :]]))
+        return found
 
     # --- loading ---
-
-    def _steady(self, reading: Callable[[], Read]) -> Read:
-        """What `reading` returns, once more if a compaction took its files away meanwhile."""
-        try:
-            return reading()
-        except VanishedError:
-            self.gallery.refresh()
-            return reading()
 
     def _load(self, before: Sequence[Planes]) -> Loaded:
         """The gallery as it is now; of the chunks of `before` those rows are kept that are still there."""
@@ -214,30 +212,34 @@ class Search:
         ids = torch.tensor(table["_rowid"].to_numpy(), dtype=torch.int64)
         chunks: tuple[Planes, ...] | None = None
         if len(ids) * len(self.gallery.model.parts) * (2 * self.gallery.model.dim + 22) <= self._memory:
-            kept = [_still_there(chunk, ids) for chunk in before]
             last = max((int(chunk.ids.max()) for chunk in before), default=-1)
             fresh = in_chunks(self._pieces(last), int((ids > last).sum()), CHUNK)
-            chunks = (*(chunk for chunk in kept if len(chunk)), *fresh)
+            chunks = tuple(some for chunk in chain(before, fresh) if len(some := _among(chunk, ids)))
         crowd = self._crowd(ids) if calibration else None
         return Loaded(version, chunks, ids, table, crowd, calibration)
 
     def _crowd(self, ids: Tensor) -> Crowd:
         return Crowd.of(self.gallery.embedding(ids[:: max(1, -(-len(ids) // CROWD))].tolist())[1])
 
-    def _pieces(self, after: int = -1) -> Iterator[Planes]:
+    def _streamed(self, ids: Tensor) -> Iterator[Planes]:
+        return (_among(chunk, ids) for chunk in in_chunks(self._pieces(), len(ids), STREAMED))
+
+    def _pieces(self, after: int = -1) -> Iterator[Stored]:
         """The rows whose ids are greater than `after`, as they come from the disk."""
         for batch in self.gallery.scan(("vectors", "visibility"), READ, after=after):
             vectors = numbers(batch["vectors"]).view(len(batch), len(self.gallery.model.parts), self.gallery.model.dim)
             ids = torch.tensor(batch["_rowid"].to_numpy(), dtype=torch.int64)
-            yield Planes.of(ids, vectors, numbers(batch["visibility"]))
+            yield Stored(ids, vectors, numbers(batch["visibility"]))
 
 
 def _wanted(ask: Ask) -> int:
     return max(ask.count, RERANKED) if ask.rerank else ask.count
 
 
-def _still_there(chunk: Planes, ids: Tensor) -> Planes:
-    there = torch.isin(chunk.ids, ids)
+def _among(chunk: Planes, ids: Tensor) -> Planes:
+    """Of `chunk` the rows of `ids` [N], which are in order: others may have come or gone while it was read."""
+    place = torch.searchsorted(ids, chunk.ids).clamp_(max=max(0, len(ids) - 1))
+    there = ids[place] == chunk.ids if len(ids) else torch.zeros(len(chunk), dtype=torch.bool)
     return chunk if bool(there.all()) else chunk.rows(there.nonzero()[:, 0])
 
 

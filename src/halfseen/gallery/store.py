@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from threading import RLock
 from typing import Any, Literal, TypeAlias
@@ -24,7 +25,7 @@ from halfseen.gallery import finished, tables
 from halfseen.gallery.checking import faults_of
 from halfseen.gallery.exchange import export_images, import_images
 from halfseen.gallery.sightings import Fact, Where
-from halfseen.gallery.tables import Dataset, VanishedError, condition, guarded, numbers
+from halfseen.gallery.tables import Dataset, condition, guarded, numbers, retried
 from halfseen.types import Embedding, InputError
 
 Column: TypeAlias = Literal["camera", "source", "track"]
@@ -69,8 +70,7 @@ class Gallery:
                 if tables.exists(tables.joined(place, IMAGES)):
                     raise InputError(f"there is a gallery at {shown(place)} already; open it, or choose another folder")
                 finished.make_finished(place)
-                images = tables.write(schema.empty_table(), tables.joined(place, IMAGES), "create")
-        return Gallery(place, images, model)
+                return Gallery(place, tables.write(schema.empty_table(), tables.joined(place, IMAGES), "create"), model)
 
     @staticmethod
     def open(folder: str | os.PathLike[str], model: ModelFacts | None = None) -> Gallery:
@@ -111,9 +111,13 @@ class Gallery:
     def refresh(self) -> bool:
         """Show what others have changed meanwhile; tells whether they did."""
         before = self.version
-        with self._busy, self._reading() as images:
-            self._images = images.checkout_version(images.latest_version)
+        with self._busy:
+            self._images = retried(self._newest)
         return self.version != before
+
+    def _newest(self) -> Dataset:
+        with self._reading() as images:
+            return images.checkout_version(images.latest_version)
 
     def add(self, embedding: Embedding, facts: Sequence[Fact], digests: Sequence[str] = ()) -> list[int]:
         """Store the rows of `embedding`, all or none, with their `facts`; returns their ids.
@@ -169,11 +173,11 @@ class Gallery:
         `person`: these ids and the rest of their passages; `source`: all from there; `before`: all of an earlier time.
         Of several all must hold. A forgotten file stays `known`, so that no watched folder brings it back.
         """
+        if person is source is before is None:
+            raise InputError("forgetting needs to be told what: give a person, a source or a time")
         clauses = [] if person is None else [tables.same_passages(self.rows(list(person), thumbnails=False))]
         clauses += [] if source is None else [f"source = {tables.quoted(source)}"]
-        clauses += [] if before is None else [f"time < {float(before)!r}"]
-        if not clauses:
-            raise InputError("forgetting needs to be told what: give a person, a source or a time")
+        clauses += [] if before is None else [f"time < {Where(until=before).until!r}"]
         count = self._delete(" AND ".join(clauses))
         self.compact(grace=timedelta(0))
         return count
@@ -221,11 +225,7 @@ class Gallery:
     def _select(self, columns: list[str], ids: Sequence[int] | None, where: Where) -> Iterator[pa.Table]:
         chosen = [None] if ids is None else [ids[i : i + AT_ONCE] for i in range(0, max(1, len(ids)), AT_ONCE)]
         for some in chosen:
-            try:
-                yield self._table(columns, condition(where, some))
-            except VanishedError:  # a compaction took the files of what this object showed
-                self.refresh()
-                yield self._table(columns, condition(where, some))
+            yield retried(partial(self._table, columns, condition(where, some)), self.refresh)
 
     def _table(self, columns: list[str], rows: str) -> pa.Table:
         with self._reading() as images:

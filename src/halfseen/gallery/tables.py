@@ -10,11 +10,10 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import pyarrow as pa
 import torch.nn.functional as F
@@ -30,6 +29,7 @@ try:
 except ImportError:  # Windows has none
     fcntl = None  # type: ignore[assignment]
 
+Read = TypeVar("Read")
 Dataset: TypeAlias = Any  # lance.LanceDataset: the package is an extra
 
 GRID = 2**15  # vectors are whole numbers over this, which float16 holds exactly
@@ -38,6 +38,7 @@ FACTS = ("image", "source", "camera", "time", "track", "box")
 FORMAT = "2.0"  # of Lance's files: the one whose long rows are read without being copied
 LOCK = "writing.lock"
 PATIENCE = 60.0  # seconds that a writer waits for another
+TRIES = 5  # to read what others compact at the same time
 FULL = ("no space left", "file too large", "quota exceeded")
 GONE = ("not found", "no such file")
 
@@ -61,7 +62,7 @@ def image_schema(parts: int, dim: int, note: bytes) -> pa.Schema:
     )
 
 
-def lance() -> ModuleType:
+def lance() -> Any:
     """The package, which is an extra."""
     try:
         import lance  # noqa: PLC0415
@@ -92,6 +93,16 @@ def guarded(folder: str, doing: str) -> Iterator[None]:
 
 class VanishedError(InputError):
     """Files are gone, as they are for readers of what was compacted long ago: opening again may help."""
+
+
+def retried(reading: Callable[[], Read], again: Callable[[], object] = lambda: None) -> Read:
+    """What `reading` returns, after `again` once more if a compaction took its files away meanwhile."""
+    for _ in range(TRIES):
+        try:
+            return reading()
+        except VanishedError:
+            again()
+    return reading()
 
 
 def _brief(error: BaseException) -> str:

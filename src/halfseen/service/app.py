@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from functools import partial
 from importlib.resources import files
 from typing import Annotated, Any
 
@@ -13,6 +15,7 @@ from fastapi.security import HTTPBearer
 from starlette.formparsers import MultiPartParser
 
 from halfseen import __version__
+from halfseen.data.files import shown
 from halfseen.gallery.indexing.model import Model
 from halfseen.gallery.store import Gallery
 from halfseen.service.answers import Trouble
@@ -56,7 +59,7 @@ def make_app(gallery: Gallery, model: Model, settings: Settings) -> FastAPI:
     sessions = Sessions(settings.tokens)
     app.add_middleware(Guard, settings=settings, sessions=sessions)
     app.add_exception_handler(RequestValidationError, _unsound)
-    app.add_exception_handler(InputError, _unfit)
+    app.add_exception_handler(InputError, partial(_unfit, shown(gallery.folder)))
     app.add_exception_handler(LogError, _unwritten)
     _add_api(app, service, documented=bool(settings.tokens))
     _add_sessions(app, sessions, service.log)
@@ -129,8 +132,11 @@ def _unsound(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": f"{where}: {first['msg']}"}, 422)
 
 
-def _unfit(_: Request, error: Exception) -> JSONResponse:
-    """What came is nothing to search by; the sentence says why."""
+def _unfit(folder: str, _: Request, error: Exception) -> JSONResponse:
+    """What came is nothing to search by, and the sentence says why; if it names the gallery, that is at fault."""
+    if folder in str(error):
+        logging.getLogger("halfseen").error("%s", error)
+        return JSONResponse({"detail": "the gallery cannot be read; whoever runs this finds more in its log"}, 503)
     return JSONResponse({"detail": str(error)}, 400)
 
 

@@ -6,7 +6,7 @@ FastAPI reads the fields below as they stand, so their annotations are no string
 import math
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 from fastapi import File, Form, HTTPException, Path, Query, UploadFile
 
@@ -27,6 +27,12 @@ SINCE, UNTIL = "The first moment, in seconds.", "The last moment, in seconds."
 RERANK = "Order the nearest again by whom they are near themselves."
 KEEP = "Keep the pictures, if this service does so at all."
 
+
+def none() -> list[Any]:
+    """Where nothing is said. (Of `list` itself pydantic would read the signature anew for each request.)"""
+    return []
+
+
 Id: TypeAlias = Annotated[int, Path(ge=0, le=LARGEST, description="The sighting's id.")]
 
 
@@ -34,13 +40,13 @@ Id: TypeAlias = Annotated[int, Path(ge=0, le=LARGEST, description="The sighting'
 class Wish:
     """A search: whom to look for, where, and how."""
 
-    pictures: Annotated[list[UploadFile], File(default_factory=list, description="Pictures of one person.")]
-    boxes: Annotated[list[str], Form(default_factory=list, description=BOXES)]
-    like: Annotated[list[int], Form(default_factory=list, description="Ids of sightings of the same person.")]
-    unlike: Annotated[list[int], Form(default_factory=list, description="Ids of sightings of somebody else.")]
-    parts: Annotated[list[int], Form(default_factory=list, description=PARTS)]
-    cameras: Annotated[list[str], Form(default_factory=list, description=CAMERAS)]
-    sources: Annotated[list[str], Form(default_factory=list, description=SOURCES)]
+    pictures: Annotated[list[UploadFile], File(default_factory=none, description="Pictures of one person.")]
+    boxes: Annotated[list[str], Form(default_factory=none, description=BOXES)]
+    like: Annotated[list[int], Form(default_factory=none, description="Ids of sightings of the same person.")]
+    unlike: Annotated[list[int], Form(default_factory=none, description="Ids of sightings of somebody else.")]
+    parts: Annotated[list[int], Form(default_factory=none, description=PARTS)]
+    cameras: Annotated[list[str], Form(default_factory=none, description=CAMERAS)]
+    sources: Annotated[list[str], Form(default_factory=none, description=SOURCES)]
     since: Annotated[float | None, Form(allow_inf_nan=False, description=SINCE)] = None
     until: Annotated[float | None, Form(allow_inf_nan=False, description=UNTIL)] = None
     count: Annotated[int, Form(ge=1, le=MOST, description="How many answers at most.")] = 50
@@ -52,8 +58,8 @@ class Wish:
 class Shelf:
     """A part of the gallery to leaf through."""
 
-    cameras: Annotated[list[str], Query(default_factory=list, description=CAMERAS)]
-    sources: Annotated[list[str], Query(default_factory=list, description=SOURCES)]
+    cameras: Annotated[list[str], Query(default_factory=none, description=CAMERAS)]
+    sources: Annotated[list[str], Query(default_factory=none, description=SOURCES)]
     since: Annotated[float | None, Query(allow_inf_nan=False, description=SINCE)] = None
     until: Annotated[float | None, Query(allow_inf_nan=False, description=UNTIL)] = None
     start: Annotated[int, Query(ge=0, le=LARGEST, description="How many to pass over.")] = 0

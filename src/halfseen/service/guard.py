@@ -28,7 +28,7 @@ App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 COOKIE = "halfseen"
 API, SESSION, SEARCH, MAPS = "/api/", "/api/session", "/api/search", "/maps"
-LOGINS = 10  # a minute from one address
+LOGINS = 10  # tries a minute from one address
 MOST = 10_000  # clients that are counted at once
 
 HEADERS = {
@@ -101,17 +101,13 @@ class Guard:
         path, session = request.url.path, (request.url.path, request.method) == (SESSION, "POST")
         self._check_page(request)
         who = self._who(request) if self.settings.tokens else "local"
+        if session or (not who and "authorization" in request.headers):
+            _let_wait(self.logins.wait(client))
         if path.startswith(API) and not who and not session:
             raise HTTPException(401, "a token is needed here: send it as `Authorization: Bearer ...`")
         request.scope["halfseen"] = {"who": who or "", "from": client}
-        wait = 0.0
-        if session:
-            wait = self.logins.wait(client)
-        elif path == SEARCH or path.endswith(MAPS):
-            wait = self.work.wait(f"{who} {client}")
-        if wait:
-            detail = f"too much at once: try again in {wait:.0f} s" if wait >= 1 else "too much at once: try again"
-            raise HTTPException(429, detail, {"retry-after": str(int(wait) + 1)})
+        if path == SEARCH or path.endswith(MAPS):
+            _let_wait(self.work.wait(f"{who} {client}"))
 
     def _check_page(self, request: Request) -> None:
         host = request.headers.get("host", "")
@@ -156,6 +152,13 @@ class Guard:
             return message
 
         return bounded
+
+
+def _let_wait(seconds: float) -> None:
+    if seconds:
+        raise HTTPException(
+            429, f"too much at once: try again in {seconds:.1f} s", {"retry-after": str(int(seconds) + 1)}
+        )
 
 
 def _sound(host: str) -> bool:

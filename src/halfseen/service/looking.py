@@ -28,11 +28,15 @@ class Looker:
     def __init__(self, model: Model, names: Sequence[str]) -> None:
         self.model, self.names = model, tuple(names)
 
+    def fitted(self, image: Tensor) -> Tensor:
+        """`image`, uint8 [3,h,w], in the size that the network looks at: all that need be kept of a large one."""
+        return self.model.fitted(image)
+
     def look(self, images: Sequence[Tensor]) -> list[Looked]:
         """At `images`, uint8 [3,h,w] of any sizes, all together."""
         network, method = self.model.loaded.network, self.model.loaded.method
         device = next(network.parameters()).device
-        batch = torch.stack([self.model.fitted(image).permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
+        batch = torch.stack([self.fitted(image).permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
         with torch.inference_mode(), testing(network):
             normal = normalised(network, batch.to(device))
             output = network(normal)

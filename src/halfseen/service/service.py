@@ -6,13 +6,13 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from hashlib import sha256
 from time import perf_counter
 from typing import Annotated, NamedTuple
 
 import torch
 from fastapi import Depends, Request, Response
+from torch import Tensor
 
 from halfseen.data.files import whole
 from halfseen.gallery.sightings import Ask, Fact, Where
@@ -41,7 +41,7 @@ class Service:
     """A gallery's `holdings`, the model that made it, and the log of who asked."""
 
     def __init__(self, holdings: Holdings, looker: Looker, settings: Settings, log: Log) -> None:
-        self.holdings, self.settings, self.log = holdings, settings, log
+        self.holdings, self.looker, self.settings, self.log = holdings, looker, settings, log
         self.folders = Folders(settings.folders)
         self.searched = Gathering(holdings.searches)
         self.looked = Gathering(looker.look, most=16)
@@ -131,8 +131,10 @@ class Service:
         return embedding
 
     async def _look(self, upload: Upload, where: str) -> Looked:
-        read = partial(read_upload, upload.data, where, upload.box, self.settings.pixels)
-        return await self.looked(await asyncio.get_running_loop().run_in_executor(self.decoders, read))
+        def seen() -> Tensor:
+            return self.looker.fitted(read_upload(upload.data, where, upload.box, self.settings.pixels))
+
+        return await self.looked(await asyncio.get_running_loop().run_in_executor(self.decoders, seen))
 
     def _note(self, request: Request, uploads: Sequence[Upload], wish: asking.Wish) -> None:
         """Say who asks for what, before anything is answered."""
@@ -163,6 +165,8 @@ def asker(request: Request) -> dict[str, str]:
 
 def joined(embeddings: Sequence[Embedding]) -> Embedding:
     """One below the other."""
+    if len(embeddings) == 1:
+        return embeddings[0]
     return Embedding(torch.cat([e.vectors for e in embeddings]), torch.cat([e.visibility for e in embeddings]))
 
 

@@ -21,6 +21,7 @@ const state = {
 };
 
 const $ = (id) => document.getElementById(id);
+const numbers = (list) => [...list.keys()];
 const clamp = (low, value, high) => Math.max(low, Math.min(value, high));
 const many = (count, one, more = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : more}`;
 
@@ -68,7 +69,9 @@ function ask() {
   clearTimeout(soon);
   running.abort();
   state.busy = true;
-  draw();
+  drawQuery();
+  if (!state.fault && (state.items.length > 0) === (state.answers !== null)) $("shown").ariaBusy = "true"; // pale, but there
+  else drawFound();
   soon = setTimeout(answer, 90);
 }
 
@@ -183,11 +186,13 @@ function toTop() {
   $("ask").scrollTop = 0;
 }
 
-async function like(sighting, alone = false) {
+function like(sighting, alone = false) {
   if (alone) Object.assign(state, { items: [], unlike: [], off: new Set() });
   state.unlike = state.unlike.filter(({ id }) => id !== sighting.id);
   if (state.items.some((item) => item.sighting?.id === sighting.id)) return;
-  state.items.push({ sighting, image: await imageOf(sighting.id) });
+  const item = { sighting, image: null };
+  state.items.push(item);
+  imageOf(sighting.id).then((image) => ((item.image = image), draw()));
   changed();
   if (alone) toTop();
 }
@@ -210,7 +215,7 @@ function toggle(part) {
   const { parts } = state.about;
   if (part >= parts.length || !state.items.length) return;
   state.off.has(part) ? state.off.delete(part) : state.off.add(part);
-  if (state.off.size === parts.length) state.off = new Set(parts.keys().filter((other) => other !== part));
+  if (state.off.size === parts.length) state.off = new Set(numbers(parts).filter((other) => other !== part)); // one must stay
   changed();
 }
 
@@ -237,7 +242,7 @@ const read = (maps) => (maps.bytes ??= maps.parts.map(bytes));
 function veil(maps, part) {
   const { width, height } = maps, values = read(maps);
   const colours = values.map((_, each) => colour(each));
-  const shown = values.keys().filter((each) => !WHOLE.has(state.about.parts[each]) && !state.off.has(each)).toArray();
+  const shown = numbers(values).filter((each) => !WHOLE.has(state.about.parts[each]) && !state.off.has(each));
   if (part === null && !shown.length) return null;
   const peak = part === null ? 0 : Math.max(90, ...values[part]);
   const canvas = el("canvas", { width, height }), brush = canvas.getContext("2d"), data = brush.createImageData(width, height);
@@ -264,7 +269,7 @@ function smooth(low, value, high) {
 function partAt(maps, x, y) {
   const { width, height } = maps, values = read(maps);
   const place = Math.floor(y * height) * width + Math.floor(x * width);
-  const shown = values.keys().filter((part) => !WHOLE.has(state.about.parts[part])).toArray();
+  const shown = numbers(values).filter((part) => !WHOLE.has(state.about.parts[part]));
   const best = shown.reduce((a, b) => (a === null || values[b][place] > values[a][place] ? b : a), null);
   return best !== null && values[best][place] > 40 ? best : null;
 }
@@ -274,7 +279,12 @@ function partAt(maps, x, y) {
 let spot = null; // the part that the pointer is on
 
 function draw() {
-  if (!state.about) return drawFound();
+  drawQuery();
+  drawFound();
+}
+
+function drawQuery() {
+  if (!state.about) return;
   const some = state.items.length > 0;
   $("drop").hidden = some;
   $("query").hidden = !some;
@@ -283,7 +293,6 @@ function draw() {
   if (some) drawStage();
   drawParts();
   drawFilters();
-  drawFound();
 }
 
 function thumb(item, given, off) {
@@ -327,8 +336,8 @@ function drawStage() {
   $("whole").hidden = !item.box;
   $("add").hidden = state.items.length >= state.about.limits.pictures;
   const shows = cutting ? "Drag over the person, or move the corners."
-    : item.maps && !item.box ? "Tap a part of the body to leave it out." : "";
-  $("hint").textContent = item.image ? shows : "This browser cannot show that kind of picture.";
+    : item.maps && !item.box && state.about.parts.length > 1 ? "Tap a part of the body to leave it out." : "";
+  $("hint").textContent = item.image || item.sighting ? shows : "This browser cannot show that kind of picture.";
   drawCrop(item, cutting);
 }
 
@@ -438,6 +447,7 @@ $("stage").addEventListener("pointerdown", (event) => {
 
 function drawParts() {
   const seen = item()?.seen;
+  $("compare").hidden = state.about.parts.length < 2;
   $("parts").replaceChildren(...state.about.parts.map((name, part) => {
     const hidden = seen && seen[part] === 0, on = !state.off.has(part);
     return el("li", {}, el("button", {
@@ -628,7 +638,7 @@ function drawPassages() {
   const lanes = Map.groupBy(passages.values(), ([best]) => best.sighting.camera);
   const times = state.answers.map(({ sighting }) => sighting.time).filter((time) => time !== null);
   const first = Math.min(...times), last = Math.max(...times);
-  const timed = times.length > 1 && last > first && matchMedia("(min-width: 861px)").matches;
+  const timed = times.length > 1 && last > first && wide.matches;
   const order = [...lanes].sort(([a], [b]) => a.localeCompare(b, "en", { numeric: true }));
   const width = $("shown").clientWidth - 122 - SLOT;
   const drawn = order.map(([camera, all]) => lane(camera, all, timed && ((time) => (width * (time - first)) / (last - first))));
@@ -707,10 +717,12 @@ function compare(answer) {
   return [el("div", { className: "pair" }, figures), el("table", { className: "measures" }, el("tbody", {}, rows))];
 }
 
+const wide = matchMedia("(min-width: 861px)");
 let peeking = 0;
 
 function peekSoon(tile, answer) {
   hidePeek();
+  if (!wide.matches) return; // it would hide what it stands beside
   peeking = setTimeout(() => {
     const peek = $("peek"), at = tile.getBoundingClientRect();
     peek.replaceChildren(...compare(answer));
