@@ -20,8 +20,8 @@ from torch import Tensor
 
 from halfseen.gallery.probes import Found, Mean, Probes
 from halfseen.gallery.search import Search
-from halfseen.gallery.sightings import Ask, Fact
-from halfseen.gallery.store import Gallery, ModelFacts
+from halfseen.gallery.sightings import Ask, Fact, ModelFacts
+from halfseen.gallery.store import Gallery
 from halfseen.types import Embedding
 from measure import RUNS, THREADS, extra_memory, in_turns, introduce, once, row
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import torch
 
+from fixture_types import Refused, Run, SmallDisk
 from halfseen import cli
 
 torch.set_num_threads(1)
-
-Refused = Callable[..., str]
-Run = Callable[..., tuple[int, str, str]]
-SmallDisk = Callable[[int], AbstractContextManager[None]]
 
 
 @pytest.fixture

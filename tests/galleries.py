@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from halfseen.gallery.sightings import Fact
-from halfseen.gallery.store import Gallery, ModelFacts
+from halfseen.gallery.sightings import Fact, ModelFacts
+from halfseen.gallery.store import Gallery
 from halfseen.types import Embedding
 
 PARTS = ("whole", "head", "torso", "legs")

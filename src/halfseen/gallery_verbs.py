@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -79,8 +80,12 @@ class Forget:
         before = None if self.before is None else read_time(self.before, "--before")
         if self.days is not None:
             before = time.time() - self.days * DAY
-        source = None if self.source is None else _source(self.source, gallery)
+        known = gallery.count("source")
+        source = None if self.source is None else _among(self.source, known)
         count = gallery.forget(person=self.person or None, source=source, before=before)
+        if source is not None and source not in known:  # only now: a forgetting that was broken off is ended by itself
+            has = shortened(map(shown, known))
+            raise InputError(f"--source {shown(source)}: nothing in this gallery is from there; it has {has}")
         if self.json:
             printing.print_line(json.dumps({"forgotten": count, "holds": len(gallery)}))
         else:
@@ -151,10 +156,9 @@ class ImportGallery:
     def run(self) -> int:
         from halfseen.gallery.exchange import exported  # noqa: PLC0415
         from halfseen.gallery.indexing.index import open_or_make  # noqa: PLC0415
-        from halfseen.gallery.store import ModelFacts  # noqa: PLC0415
 
-        model = exported(self.folder)["model"]
-        gallery = open_or_make(self.gallery, ModelFacts(**model | {"parts": tuple(model["parts"])}))
+        model, _ = exported(self.folder)
+        gallery = open_or_make(self.gallery, model)
         count = gallery.import_(self.folder)
         printing.print_line(f"{count:,} sightings added; {shown(self.gallery)} holds {len(gallery):,}")
         return 0
@@ -211,21 +215,15 @@ def _open(folder: Path) -> Gallery:
     return Gallery.open(folder)
 
 
-def _source(name: str, gallery: Gallery) -> str:
-    """`name` as the gallery has it: a source may be named from where one is."""
-    known = gallery.count("source")
-    found = next((each for each in (name, os.path.abspath(name)) if each in known), None)  # noqa: PTH100
-    if found is None:
-        raise InputError(
-            f"--source {shown(name)}: nothing in this gallery is from there; it has {shortened(map(shown, known))}"
-        )
-    return found
+def _among(name: str, known: Collection[str]) -> str:
+    """The source `name` as a gallery that has those `known` calls it: it may be named from where one is."""
+    return next((each for each in (name, os.path.abspath(name)) if each in known), name)  # noqa: PTH100
 
 
 def _told(gallery: Gallery, folder: Path) -> dict[str, Any]:
     from halfseen.gallery.indexing.times import shown_time  # noqa: PLC0415
 
-    times = [fact.time for fact in gallery.rows(thumbnails=False).values() if fact.time is not None]
+    times = [time for time in gallery.table(["time"])["time"].to_pylist() if time is not None]
     return {
         "sightings": len(gallery),
         "bytes": _size(folder),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,12 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from conftest import SmallDisk
-from galleries import DIM, MODEL, PARTS, filled
-from halfseen.gallery.store import Gallery, ModelFacts
+from fixture_types import SmallDisk
+from galleries import DIM, MODEL, PARTS, facts, filled, people
+from halfseen.gallery.sightings import ModelFacts
+from halfseen.gallery.store import Gallery
 from halfseen.types import InputError
 
 pytest.importorskip("lance", reason="the extra `search` is not installed")
+
+NEEDED = [0, 1, 2, 3, 4, 6, 8, 9]  # columns that have something in every row
 
 
 def test_out_and_in_again(tmp_path: Path) -> None:
@@ -36,6 +40,23 @@ def test_out_and_in_again(tmp_path: Path) -> None:
     assert again.import_(tmp_path / "out") == 199  # added, not merged
     assert len(again) == 398
     assert again.notes() == {"calibration": {"a": 2}}
+
+
+def test_content_comes_in_once(tmp_path: Path) -> None:
+    """So an import that was broken off, or done twice, doubles nothing, and two galleries may share files."""
+    gallery = Gallery.create(tmp_path / "g", MODEL)
+    gallery.add(people([0, 1, 2, 3]), facts(4), ["a", "a", "b", "c"])
+    gallery.finish(["a", "b", "c"])
+    gallery.export(tmp_path / "out")
+    again = Gallery.create(tmp_path / "again", MODEL)
+    (mine,) = again.add(people([9]), facts(1, 9), ["b"])  # not noted as done, and yet there
+    again.finish(["c"])  # was there, and was removed
+    assert again.import_(tmp_path / "out") == 2
+    assert again.import_(tmp_path / "out") == 0
+    assert [fact.image for fact in again.rows().values()] == ["images/9.png", "images/0.png", "images/1.png"]
+    assert mine in again.rows()
+    assert again.known(["a", "b", "c"]) == {"a", "b", "c"}
+    assert gallery.import_(tmp_path / "out") == 0
 
 
 def test_any_program_reads_it(tmp_path: Path) -> None:
@@ -69,17 +90,38 @@ def test_damaged_exports_add_nothing(tmp_path: Path) -> None:
     gallery = Gallery.create(tmp_path / "other", MODEL)
     whole = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     table = pq.read_table(tmp_path / "out/images.parquet")
-    spoilt = torch.full((50, len(PARTS) * DIM), torch.nan).half().numpy().ravel()
+    size = len(PARTS) * DIM
+    spoilt = torch.full((50, size), torch.nan).half().numpy().ravel()
+    long = torch.zeros(50, len(PARTS), DIM)
+    long[:, :, 0] = 1.0  # a length that rounding may give, and a number that two bytes do not hold
+    unseen = pa.FixedSizeListArray.from_arrays(pa.array([2.0] * 200, pa.float32()), 4)
+    nowhere = pa.array([[0.0, 0.0, None, 1.0]] * 50, pa.list_(pa.float64(), 4))
     harms = {
         "images.parquet": [
             whole[tmp_path / "out/images.parquet"][:5_000],
             b"",
             _parquet(table.drop_columns("camera")),
             _parquet(table.set_column(5, "time", pa.array(["noon"] * 50))),
-            _parquet(table.set_column(0, table.schema.field(0), pa.FixedSizeListArray.from_arrays(spoilt, 64))),
+            _parquet(table.set_column(0, table.schema.field(0), pa.FixedSizeListArray.from_arrays(spoilt, size))),
+            _parquet(
+                table.set_column(
+                    0, table.schema.field(0), pa.FixedSizeListArray.from_arrays(long.half().numpy().ravel(), size)
+                )
+            ),
+            _parquet(table.set_column(1, table.schema.field(1), unseen)),
+            _parquet(table.set_column(5, table.schema.field(5), pa.array([math.nan] * 50))),
+            _parquet(table.set_column(7, table.schema.field(7), nowhere)),
+            *(
+                _parquet(table.set_column(n, table.schema.field(n), pa.nulls(50, table.schema.types[n])))
+                for n in NEEDED
+            ),
         ],
         "sources.parquet": [b"PAR1", _parquet(table)],
-        "gallery.json": [b"{", b"[]", b"{}", b'{"model": {}, "notes": {}}', b'{"model": 1, "notes": 2}', b"\xff"],
+        "gallery.json": [
+            *(b"{", b"[]", b"{}", b'{"model": {}, "notes": {}}', b'{"model": 1, "notes": 2}', b"\xff"),
+            b'{"model": {"name": "tiny", "digest": "a", "parts": 5, "dim": 16}, "notes": {}}',
+            b'{"model": {"name": "tiny", "digest": "a", "parts": ["a"], "dim": "16"}, "notes": {}}',
+        ],
     }
     for name, contents in harms.items():
         for content in contents:

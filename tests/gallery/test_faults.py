@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import SmallDisk
+from fixture_types import SmallDisk
 from galleries import MODEL, facts, filled, people
 from halfseen.gallery import tables
 from halfseen.gallery.search import Search
@@ -37,6 +37,31 @@ def test_a_full_disk_keeps_nothing_of_an_addition(tmp_path: Path, small_disk: Sm
     assert len(list((tmp_path / "images.lance/data").iterdir())) == 1  # what was begun is gone too
 
 
+def test_a_disk_that_is_full_at_the_last_byte(tmp_path: Path, small_disk: SmallDisk) -> None:
+    """Lance does not hear of what it wrote last: without a look at the files, what it confirms is cut short."""
+    calls: dict[str, Callable[[Gallery], object]] = {
+        "add": lambda gallery: gallery.add(people([*range(40)]), facts(40)),
+        "compact": lambda gallery: gallery.compact(grace=timedelta(0)),
+        "forget": lambda gallery: gallery.forget(before=10.0),
+    }
+    for name, call in calls.items():
+        for missing in (1, 100, 1_500):
+            gallery, twin = (filled(tmp_path / f"{name} {missing} {kind}", 19) for kind in "ab")
+            for each in (gallery, twin):
+                each.add(people([1]), facts(1))
+            before = {path.name for path in Path(twin.folder).rglob("*.lance")}
+            call(twin)
+            largest = max(p.stat().st_size for p in Path(twin.folder).rglob("*.lance") if p.name not in before)
+            with small_disk(largest - missing), pytest.raises(InputError, match="make room"):
+                call(gallery)
+            again = Gallery.open(gallery.folder)
+            assert again.verify() == []
+            assert len(again) == (20 if name != "forget" else 10)
+            call(gallery)
+            assert gallery.verify() == []
+            assert len(gallery) == len(twin)
+
+
 def test_a_full_disk_keeps_what_was_to_be_removed(tmp_path: Path, small_disk: SmallDisk) -> None:
     gallery = filled(tmp_path, 19)
     gallery.add(people([1]), facts(1))
@@ -44,6 +69,10 @@ def test_a_full_disk_keeps_what_was_to_be_removed(tmp_path: Path, small_disk: Sm
         with small_disk(0), pytest.raises(InputError, match="make room"):
             call()
     assert len(Gallery.open(tmp_path)) == 20
+    with small_disk(2_500), pytest.raises(InputError, match="make room"):
+        gallery.forget(before=10.0)  # a note of what is gone finds room, and the files without it do not
+    assert gallery.forget(before=10.0) == 0
+    assert not any(b"thumbnail <8>" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     with small_disk(0), pytest.raises(InputError, match="make room"):
         Gallery.create(tmp_path / "another", MODEL)
 
@@ -60,8 +89,11 @@ def test_damaged_files_are_told_in_one_sentence(tmp_path: Path, harms: int) -> N
         shutil.rmtree(tmp_path / "h", ignore_errors=True)
         shutil.copytree(tmp_path / "g", tmp_path / "h")
         harm = (_cut(dice), _emptied, _spoilt(dice), Path.unlink)[number % 4]
-        harm(tmp_path / "h" / dice.choice(names))
-        told += _troubles(tmp_path / "h")
+        name = dice.choice(names)
+        harm(tmp_path / "h" / name)
+        troubles = _troubles(tmp_path / "h")
+        assert troubles or number % 4 == 2 or not {"data", "_deletions"} & {*name.parts}, f"nothing told of {name}"
+        told += troubles
     assert len(told) > harms // 4
     for sentence in told:
         assert len(sentence) < 400
@@ -151,6 +183,15 @@ def test_readers_go_on_while_the_gallery_is_compacted(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert errors == []
+
+
+def test_what_is_compacted_stays_readable_for_a_while(tmp_path: Path) -> None:
+    gallery = filled(tmp_path, 20)
+    gallery.remove([1])
+    old = Gallery.open(tmp_path)
+    gallery.compact()
+    assert sum(len(batch) for batch in old.scan(["image"], 10)) == 19
+    assert old.verify() == []
 
 
 def test_an_old_view_of_what_was_compacted(tmp_path: Path) -> None:

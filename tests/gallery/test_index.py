@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +20,7 @@ import torch
 
 pytest.importorskip("lance", reason="galleries need pylance: pip install 'halfseen[search]'")
 
+from fixture_types import SmallDisk
 from halfseen.data.images import decode_image, read_image, save_image
 from halfseen.gallery.indexing import films
 from halfseen.gallery.indexing import index as indexing
@@ -32,7 +33,6 @@ from halfseen.types import InputError, Progress
 from passers import BLUE, GREEN, RED, Walker, find, save_film
 from served import person, save_tiny
 
-SmallDisk = Callable[[int], AbstractContextManager[None]]
 WALKERS = [Walker(RED, 0.5, 4, 10, 25), Walker(BLUE, 5, 9, 120, -25), Walker(GREEN, 10.5, 14, 10, 25)]
 
 
@@ -61,11 +61,15 @@ def gallery(tmp_path: Path, model: Model) -> Gallery:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
+    return save_people(tmp_path / "set")
+
+
+def save_people(folder: Path) -> Path:
     for number in range(10):
-        path = tmp_path / f"set/{'gate' if number < 6 else 'hall'}/20240531_12000{number}_{number}.png"
+        path = folder / f"{'gate' if number < 6 else 'hall'}/20240531_12000{number}_{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         save_image(path, person(number, 0))
-    return tmp_path / "set"
+    return folder
 
 
 def contents(gallery: Gallery) -> list[tuple[Any, ...]]:
@@ -159,15 +163,23 @@ class Stop(Exception):  # noqa: N818  (it stands for a kill)
     """A kill."""
 
 
+@pytest.fixture(scope="module")
+def unbroken() -> dict[str, Any]:
+    """What indexing gives that nothing stops: made once."""
+    return {}
+
+
 @pytest.mark.parametrize("after", range(1, 12))
 def test_a_kill_between_any_two_writes_changes_nothing_in_the_end(
-    after: int, film: Path, folder: Path, gallery: Gallery, model: Model, monkeypatch: pytest.MonkeyPatch
+    after: int, film: Path, gallery: Gallery, model: Model, monkeypatch: pytest.MonkeyPatch, unbroken: dict[str, Any]
 ) -> None:
     monkeypatch.setattr(films, "STRETCH", 5)
     monkeypatch.setattr(indexing, "ROWS", 4)
-    how = Settings(batch=4)
-    whole = Gallery.create(Path(gallery.folder).with_name("whole"), model.facts)
-    index([folder, film], whole, model, how)
+    how, folder = Settings(batch=4), film.parent / "set"
+    if not unbroken:
+        whole = Gallery.create(film.parent / "whole", model.facts)
+        index([save_people(folder), film], whole, model, how)
+        unbroken["contents"] = contents(whole)
     writes = 0
 
     def dying(name: str) -> Callable[..., Any]:
@@ -189,7 +201,7 @@ def test_a_kill_between_any_two_writes_changes_nothing_in_the_end(
             index([folder, film], gallery, model, how)
     again = Gallery.open(gallery.folder)
     index([folder, film], again, model, how)
-    assert contents(again) == contents(whole)
+    assert contents(again) == unbroken["contents"]
 
 
 def test_ctrl_c_keeps_what_is_encoded(
@@ -259,20 +271,38 @@ def test_a_full_disk_is_a_sentence_and_nothing_is_half_there(
     assert index([folder], gallery, model).added == 10
 
 
-def test_two_at_once_leave_nothing_out_and_break_nothing(folder: Path, gallery: Gallery, model: Model) -> None:
+def test_two_at_once_take_each_content_once(
+    folder: Path, film: Path, gallery: Gallery, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both look what is known before either has stored anything, and then store in turns."""
     reports: list[Report] = []
+    alone = Gallery.create(Path(gallery.folder).with_name("alone"), model.facts)
+    index([folder, film], alone, model)
+    both_encoded, encode, add = threading.Barrier(2), Model.encode, Gallery.add
+
+    def together(self: Model, images: Any) -> Any:
+        both_encoded.wait(30)
+        return encode(self, images)
+
+    def slowly(self: Gallery, *words: Any) -> Any:
+        time.sleep(0.1)  # for the other to take out what it thinks is a broken run's
+        return add(self, *words)
+
+    monkeypatch.setattr(Model, "encode", together)
+    monkeypatch.setattr(Gallery, "add", slowly)
 
     def work() -> None:
-        reports.append(index([folder], Gallery.open(gallery.folder), model, Settings(batch=2)))
+        reports.append(index([folder, film], Gallery.open(gallery.folder), model))
 
     threads = [threading.Thread(target=work) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(reports) == 2
     both = Gallery.open(gallery.folder)
-    assert {Path(fact.image).name for fact in both.rows().values()} == {path.name for path in folder.rglob("*.png")}
+    assert contents(both) == contents(alone)
+    assert sum(report.added for report in reports) == len(both)
+    assert len(reports) == 2
     assert both.verify() == []
 
 

@@ -50,9 +50,19 @@ def test_pictures_come_in_order_and_damaged_ones_as_errors(sources: list[Source]
         assert decode_image(one.thumbnail, "").shape == (3, 20, 10)
 
 
+def test_what_changes_between_two_reads_is_left_for_the_next_time(sources: list[Source]) -> None:
+    """Otherwise it would be noted under the digest of what it no longer is, and come twice."""
+    pairs = [(source, digest_of(source.path)) for source in sources[:2]]
+    save_image(sources[0].path, noise(20, 10, 9))
+    (changed, same), *_ = read_pictures(pairs, half, 2)
+    assert isinstance(changed, DamagedError)
+    assert "0.png was changed while it was read" in str(changed)
+    assert isinstance(same, Picture)
+
+
 def test_the_number_of_threads_stays_as_it_was(sources: list[Source]) -> None:
     before = torch.get_num_threads()
-    list(read_pictures([(sources[0], "")], half, 3))
+    list(read_pictures([(sources[0], digest_of(sources[0].path))], half, 3))
     assert torch.get_num_threads() == before
 
 

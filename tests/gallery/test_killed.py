@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
+import re
 import signal
 import time
 from datetime import timedelta
@@ -22,6 +23,7 @@ pytest.importorskip("lance", reason="the extra `search` is not installed")
 pytest.importorskip("fcntl", reason="Unix only")
 
 ROWS = 5  # of each addition
+KINDS = ("add", "add", "remove", "forget", "compact")
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["galleries"])  # torch is imported once; lance is not, it does not survive a fork
 
@@ -42,21 +44,29 @@ def test_killing_a_writer_loses_nothing_and_leaves_nothing_half_there(tmp_path: 
         os.kill(writer.pid, signal.SIGKILL)
         writer.join()
         there = _checked(folder, log.read_text(), there)
+    Gallery.open(folder).forget(source="nobody's")  # what was broken off is ended by the next
+    files = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+    on_disk = {track for content in files for track in re.findall(rb"<(\d+-\d+)>", content)}
+    assert on_disk == {track.encode() for track in there}
 
 
 def _write_for_ever(folder: Path, log: Path, seed: int, there: list[str]) -> None:
     """Add, remove and compact, and tell before and after: a line that the kernel has is not lost with the process."""
     gallery, dice, file = Gallery.open(folder), random.Random(seed), os.open(log, os.O_WRONLY | os.O_APPEND)
     for number in range(10**6):
-        kind = dice.choice(["add", "add", "remove", "compact"]) if there else "add"
+        kind = dice.choice(KINDS) if there else "add"
         track = f"{seed}-{number}" if kind == "add" else dice.choice(there)
         os.write(file, f"{kind} {track}\n".encode())
         if kind == "add":
-            gallery.add(people([*range(ROWS)]), [Fact(track=track)] * ROWS, [track] * ROWS)
+            fact = Fact(source=track, track=track, thumbnail=f"<{track}>".encode())
+            gallery.add(people([*range(ROWS)]), [fact] * ROWS, [track] * ROWS)
             gallery.finish([track])
             there.append(track)
         elif kind == "remove":
             gallery.remove(where=Where(tracks=frozenset({track})))
+            there.remove(track)
+        elif kind == "forget":
+            gallery.forget(source=track)
             there.remove(track)
         else:
             gallery.compact(grace=timedelta(0))
@@ -69,7 +79,7 @@ def _checked(folder: Path, log: str, there: set[str]) -> set[str]:
     done = [line.split() for line, after in pairwise(lines) if after == "done"]
     unsure = set() if lines[-1] == "done" else {lines[-1].split()[1]}
     for kind, track in done:
-        there = there | {track} if kind == "add" else there - {track} if kind == "remove" else there
+        there = there | {track} if kind == "add" else there - {track} if kind != "compact" else there
     gallery = Gallery.open(folder, MODEL)
     found = gallery.count("track")
     assert set(found.values()) <= {ROWS}

@@ -15,7 +15,7 @@ from galleries import DIM, MODEL, PARTS, facts, filled, people
 from halfseen.evaluate import DISTANCES
 from halfseen.gallery import search as search_module
 from halfseen.gallery.search import Search
-from halfseen.gallery.sightings import Ask, Fact, Sighting
+from halfseen.gallery.sightings import Ask, Fact, ModelFacts, Sighting
 from halfseen.gallery.store import Gallery
 from halfseen.ops.distance import VisibleParts, distances, top_k
 from halfseen.ops.rerank import KReciprocal, rerank
@@ -39,6 +39,35 @@ def test_the_ranking_is_that_of_evaluate(tmp_path: Path) -> None:
     for answers, wanted in zip(found, ranking.distances.tolist(), strict=True):
         assert [answer.distance for answer in answers] == pytest.approx(wanted, abs=2e-6)
         assert [answer.rank for answer in answers] == [*range(1, 201)]
+
+
+def test_of_one_vector_an_image_it_is_the_cosine_distance(tmp_path: Path) -> None:
+    """Which is half the square of the Euclidean distance of unit vectors."""
+    gallery = Gallery.create(tmp_path, ModelFacts("one", "a", ("whole",), DIM))
+    dice = torch.Generator().manual_seed(0)
+    vectors, query = torch.randn(50, DIM, generator=dice), torch.randn(1, DIM, generator=dice)
+    gallery.add(Embedding.of(vectors), facts(50))
+    left, right = (torch.nn.functional.normalize(side.double()) for side in (query, vectors))
+    halves = (left - right).square().sum(1) / 2
+    answers = Search(gallery).search(Ask(Embedding.of(query), count=50))
+    assert [answer.distance for answer in answers] == pytest.approx(halves.sort().values.tolist(), abs=2e-4)
+    assert ids(answers) == halves.argsort().tolist()
+
+
+def test_parts_that_are_not_chosen_count_as_invisible(tmp_path: Path) -> None:
+    search, query = Search(filled(tmp_path)), people([5, 6], seed=3)
+    hidden = Embedding(query.vectors, query.visibility * torch.tensor([0.0, 1, 1, 0]))
+    assert search.search(Ask(query, parts=(2, 1), count=200)) == search.search(Ask(hidden, count=200))
+
+
+@pytest.mark.parametrize("machine", [10**4, 10**9])
+def test_vectors_take_a_good_part_of_the_machine_and_no_more(
+    tmp_path: Path, machine: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_module, "_machine_memory", lambda: machine)
+    search = Search(filled(tmp_path))
+    assert (search._loaded.chunks is None) == (machine < 10**5)
+    assert len(search.search(Ask(people([5]), count=200))) == 200
 
 
 def test_storing_hardly_moves_a_distance(tmp_path: Path) -> None:
@@ -236,6 +265,23 @@ def test_reranking_orders_the_first_by_their_neighbours(tmp_path: Path, monkeypa
     assert all(answer.parts == plain[answer.id] for answer in answers)
     limited = search.search(Ask(query, query[:1], parts=(0, 2), count=20, rerank=True))
     assert all(answer.seen[1] == answer.seen[3] == 0 for answer in limited)
+    assert len(search.search(Ask(query, count=90, rerank=True))) == 90  # as many as are asked for
+
+
+def test_reranking_looks_at_negative_pictures_by_the_parts_that_the_person_shows(tmp_path: Path) -> None:
+    search = Search(filled(tmp_path))
+    query, unlike = people([5], seed=3), people([7], seed=4, whole=True)
+    torso = Embedding(query.vectors, torch.tensor([[0.0, 0, 1, 0]]))
+    masked = Embedding(unlike.vectors, torch.tensor([[0.0, 0, 1, 0]]))
+    pushed = search.search(Ask(torso, unlike, rerank=True, count=200))
+    assert pushed == search.search(Ask(torso, masked, rerank=True, count=200))
+    assert pushed != search.search(Ask(torso, rerank=True, count=200))
+
+
+def test_reranking_alike_pictures(tmp_path: Path) -> None:
+    gallery, query = Gallery.create(tmp_path, MODEL), people([1], whole=True)
+    gallery.add(Embedding(query.vectors.repeat(4, 1, 1), torch.ones(4, 4)), facts(4))
+    assert ids(Search(gallery).search(Ask(query, rerank=True))) == [0, 1, 2, 3]
 
 
 def test_a_coarse_search_hardly_misses_anything(tmp_path: Path) -> None:

@@ -15,18 +15,18 @@ import torch
 
 pytest.importorskip("lance", reason="galleries need pylance: pip install 'halfseen[search]'")
 
+from fixture_types import Refused, Run
 from halfseen.data.images import read_image, save_image
 from halfseen.evaluate import DISTANCES
 from halfseen.gallery.indexing import index as indexing
 from halfseen.gallery.indexing import watching
 from halfseen.gallery.indexing.model import open_model
+from halfseen.gallery.sightings import Where
 from halfseen.gallery.store import Gallery
 from halfseen.ops.distance import top_k
 from passers import BLUE, RED, Days, Walker, find, save_film
 from served import person, save_tiny
 
-Run = Callable[..., tuple[int, str, str]]
-Refused = Callable[..., str]
 NAMES = "{camera}/{time:%Y%m%d_%H%M%S}_{track}.png"
 PEOPLE = 8
 
@@ -296,6 +296,24 @@ def test_forgetting_by_source_and_time(gallery: Path, run: Run, refused: Refused
     assert "give one of them" in refused("gallery", "forget", gallery, "--days", 3, "--before", "2024-05-31")
     assert "nothing in this gallery is from there" in refused("gallery", "forget", gallery, "--source", "sett")
     assert json.loads(run("gallery", "forget", gallery, "--source", "set", "--json")[1]) == {"forgotten": 4, "holds": 0}
+
+
+def test_a_forgetting_that_was_broken_off_is_ended_by_the_same_command(
+    gallery: Path, folder: Path, refused: Refused
+) -> None:
+    Gallery.open(gallery).remove(where=Where(sources=frozenset({str(folder)})))  # as far as it came
+    data = gallery / "images.lance/data"
+    assert any(b"\xff\xd8" in path.read_bytes() for path in data.iterdir())
+    assert "nothing in this gallery is from there" in refused("gallery", "forget", gallery, "--source", folder)
+    assert not any(data.iterdir())
+
+
+def test_forgetting_nobody(gallery: Path, run: Run) -> None:
+    assert run("gallery", "forget", gallery, "--person", 10**30) == (
+        0,
+        f"0 sightings forgotten; {gallery} holds 16\n",
+        "",
+    )
 
 
 def test_what_is_forgotten_does_not_come_back_by_itself(gallery: Path, folder: Path, weights: Path, run: Run) -> None:

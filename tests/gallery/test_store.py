@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
@@ -15,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from galleries import DIM, MODEL, PARTS, facts, filled, people
-from halfseen.gallery.sightings import Fact, Where
-from halfseen.gallery.store import Gallery, ModelFacts
+from halfseen.gallery.sightings import Fact, ModelFacts, Where
+from halfseen.gallery.store import Gallery
 from halfseen.gallery.tables import GRID, LENGTH, on_grid, quoted
 from halfseen.types import Embedding, InputError
 
@@ -212,6 +214,31 @@ def test_bad_input_adds_nothing(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="told what"):
             call()
     assert len(Gallery.open(tmp_path)) == 2
+
+
+def test_ids_that_cannot_be_are_nobodys(tmp_path: Path) -> None:
+    gallery = filled(tmp_path, 3)
+    nobody = [-1, 7, 2**63, 10**30]
+    assert gallery.rows([*nobody, 1]).keys() == {1}
+    assert gallery.embedding(nobody)[0] == []
+    assert gallery.remove(nobody) == gallery.forget(person=nobody) == 0
+    assert len(gallery) == 3
+
+
+def test_the_table_is_as_the_documentation_says(tmp_path: Path) -> None:
+    schema = filled(tmp_path, 3).schema
+    page = (Path(__file__).parents[2] / "docs/gallery.md").read_text()
+    (row,) = (line for line in page.splitlines() if line.startswith("| `images.lance`"))
+    assert [f"`{name}`" for name in schema.names] == re.findall(r"`\w+`", row.partition("table: ")[2])
+    assert json.loads(schema.metadata[b"halfseen"])["digest"] == MODEL.digest
+    assert {path.name for path in tmp_path.iterdir()} == {"images.lance", "sources.lance", "writing.lock"}
+    assert all(f"| `{path.name}`" in page for path in tmp_path.iterdir())
+
+
+def test_a_person_is_forgotten_by_who_opened_the_gallery_before_they_came(tmp_path: Path) -> None:
+    gallery, other = filled(tmp_path, 3), Gallery.open(tmp_path)
+    gallery.add(people([1, 1]), [Fact(source="a", track="b")] * 2)
+    assert other.forget(person=[3]) == 2
 
 
 def test_places_without_a_gallery(tmp_path: Path) -> None:

@@ -1,10 +1,10 @@
 """How sure an answer is: the chance that it is the person, learned from a gallery in which everyone has a name.
 
 Three things tell: the distance; how far the answer stands out from the crowd, in standard deviations of the query's
-distances to it; and how much of the body both pictures show. A logistic regression on the first answers of labelled
-queries makes them a chance. A gallery with more images than the labelled one holds more strangers that look alike at
-the same distance, in proportion: that many times the odds are lowered. They are never raised: that a gallery is small
-does not say that the person is in it.
+distances to it; and how much of the body both pictures show, by itself and because standing out tells more, the more is
+seen. A logistic regression on the first answers of labelled queries makes them a chance. A gallery with more images
+than the labelled one holds more strangers that look alike at the same distance, in proportion: that many times the odds
+are lowered. They are never raised: that a gallery is small does not say that the person is in it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from halfseen.data.embeddings import Encoded
+from halfseen.data.files import shown
 from halfseen.drawing.charts import Line, curve, percent
 from halfseen.gallery.probes import Mean
 from halfseen.gallery.store import Gallery
@@ -28,7 +29,8 @@ CROWD = 1024  # images that stand for all
 ANSWERS = 50  # of a labelled query, that are learned from
 FOLDS = 5  # people are split into so many groups; each is told by what the others taught
 BINS = 10
-SHRINK = 1e-3  # how much large coefficients cost
+FEWEST = 50  # answers of a bin; fewer tell nothing, and are put with their neighbours
+SHRINK = 1e-4  # how much large coefficients cost
 STEPS = 50  # of Newton's method, which needs ten
 
 
@@ -80,12 +82,13 @@ class Bin(NamedTuple):
 class Calibration:
     """What was learned from `name`: a gallery of `rows` images, `answers` to queries for so many `people`.
 
-    `coefficients`: of 1, distance, margin and shown. Of people whose answers were not learned from: `bins`, the mean
-    gap between chance said and share right (`error`), and the mean square of what a chance is off (`brier`).
+    `coefficients`: of 1, distance, margin, shown and margin · shown. Of people whose answers were not learned from:
+    `bins`, the mean gap between chance said and share right (`error`), and the mean square of what a chance is off
+    (`brier`).
     """
 
     name: str
-    coefficients: tuple[float, float, float, float]
+    coefficients: tuple[float, ...]
     rows: int
     answers: int
     people: int
@@ -109,6 +112,8 @@ def calibrate(query: Encoded, gallery: Encoded, name: str) -> Calibration:
             f"give queries whose people are in the gallery, among others"
         )
     kinds = sorted(set(people.tolist()))
+    if len(kinds) < 2:
+        raise InputError("all queries are of one person, and others are needed to check what is learned; give more")
     place = torch.searchsorted(torch.tensor(kinds), people)
     said = torch.zeros_like(right)
     for fold in range(min(FOLDS, len(kinds))):
@@ -132,17 +137,27 @@ def calibration_of(gallery: Gallery) -> Calibration | None:
     noted = gallery.notes().get(NOTE)
     if noted is None:
         return None
-    bins = tuple(Bin(*each) for each in noted["bins"])
-    return Calibration(**noted | {"coefficients": tuple(noted["coefficients"]), "bins": bins})
+    try:
+        bins, coefficients = tuple(Bin(*each) for each in noted["bins"]), tuple(map(float, noted["coefficients"]))
+        found = Calibration(**noted | {"coefficients": coefficients, "bins": bins})
+        found.chance(Signs(*torch.zeros(3, 1)), found.rows)
+    except (TypeError, KeyError, ValueError, RuntimeError, ZeroDivisionError) as error:
+        raise InputError(
+            f"what the gallery {shown(gallery.folder)} keeps of a calibration is of another version of halfseen; "
+            f"run `halfseen gallery calibrate` again"
+        ) from error
+    return found
 
 
 def draw_reliability(calibration: Calibration) -> str:
     """An SVG of chances said and shares right."""
     lines = [
-        Line("said and right", [(each.said, each.right) for each in calibration.bins]),
-        Line("ideal", [(0.0, 0.0), (1.0, 1.0)]),
+        Line("said and right", [(100 * each.said, each.right) for each in calibration.bins]),
+        Line("as it should be", [(0.0, 0.0), (100.0, 1.0)]),
     ]
-    return curve(lines, "how often answers are right", "chance said", "share right", say=percent)
+    about = f"chance said, in per cent ({calibration.answers:,} answers, at least {FEWEST} a point)"
+    drawn = curve(lines, "how often answers are right", about, "share right", say=percent)
+    return drawn.replace("<svg ", '<svg style="background:#fff;color:#222" ', 1)  # it stands alone, on any ground
 
 
 def _answers(query: Encoded, gallery: Encoded) -> tuple[Signs, Tensor, Tensor]:
@@ -175,8 +190,8 @@ def _junk(query: Facts, gallery: Facts, has_cameras: bool) -> Tensor:
 
 
 def _table(signs: Signs) -> Tensor:
-    """[...,4]."""
-    columns = [torch.ones_like(signs.distance), signs.distance, signs.margin, signs.shown]
+    """[...,5]."""
+    columns = [torch.ones_like(signs.distance), *signs, signs.margin * signs.shown]
     return torch.stack([column.double() for column in columns], -1)
 
 
@@ -197,6 +212,14 @@ def _logistic(table: Tensor, right: Tensor) -> Tensor:
 
 
 def _bins(said: Tensor, right: Tensor) -> list[Bin]:
+    """From the surest answers down, tenths of all chances, together where they hold few answers."""
     place = (said * BINS).long().clamp(max=BINS - 1)
-    inside = [place == number for number in range(BINS)]
-    return [Bin(float(said[s].mean()), float(right[s].mean()), int(s.sum())) for s in inside if bool(s.any())]
+    groups = [torch.zeros_like(place, dtype=torch.bool)]
+    for number in reversed(range(BINS)):
+        if int(groups[-1].sum()) >= FEWEST:
+            groups.append(torch.zeros_like(groups[-1]))
+        groups[-1] |= place == number
+    if len(groups) > 1 and int(groups[-1].sum()) < FEWEST:
+        fewest = groups.pop()
+        groups[-1] |= fewest
+    return [Bin(float(said[s].mean()), float(right[s].mean()), int(s.sum())) for s in reversed(groups)]

@@ -6,17 +6,19 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from halfseen.data.files import PART, shown
 from halfseen.gallery.checking import faults_in
+from halfseen.gallery.sightings import ModelFacts
 from halfseen.gallery.tables import FULL
 from halfseen.types import InputError
 
@@ -42,32 +44,41 @@ def export_images(gallery: Gallery, folder: Path) -> None:
 
 
 def import_images(gallery: Gallery, folder: Path) -> int:
-    """Add what `export_images` wrote to `folder`, all images or none; returns how many."""
-    about = exported(folder)
-    model = about["model"]
-    gallery.check(type(gallery.model)(**model | {"parts": tuple(model["parts"])}))
+    """Add what `export_images` wrote to `folder`, all images or none; returns how many.
+
+    Content that is there already, or was and has been removed, is left out; what has no digest is always added.
+    """
+    model, notes = exported(folder)
+    gallery.check(model)
     with _reading(folder / IMAGES, gallery.schema.remove_metadata()) as file:
         for batch in file.iter_batches(READ):
             for fault in faults_in(batch, len(gallery.model.parts)):
                 raise InputError(f"{shown(folder / IMAGES)} has an image with {fault}; export the gallery again")
     with _reading(folder / SOURCES, gallery.sources().schema) as file:
         sources = file.read()["digest"].to_pylist()
-    with _reading(folder / IMAGES, gallery.schema.remove_metadata()) as file:
-        rows = pa.RecordBatchReader.from_batches(file.schema_arrow, file.iter_batches(READ))
-        count = len(gallery.append(rows))
-    gallery.finish(sources)
-    for name in about["notes"].keys() - gallery.notes().keys():
-        gallery.keep_note(name, about["notes"][name])
+    with gallery.alone(), _reading(folder / IMAGES, gallery.schema.remove_metadata()) as file:
+        gallery.refresh()
+        there = {*gallery.sources()["digest"].to_pylist(), *gallery.table(["digest"])["digest"].to_pylist()} - {""}
+        rows = _without(file.iter_batches(READ), pa.array(sorted(there), pa.string()))
+        count = len(gallery.append(pa.RecordBatchReader.from_batches(file.schema_arrow, rows)))
+        gallery.finish(sources)
+        for name in notes.keys() - gallery.notes().keys():
+            gallery.keep_note(name, notes[name])
     return count
 
 
-def exported(folder: Path) -> dict[str, Any]:
-    """What `gallery.json` in `folder` says."""
+def _without(batches: Iterable[pa.RecordBatch], digests: pa.Array) -> Iterator[pa.RecordBatch]:
+    """`batches` without the rows of these `digests`."""
+    return (batch.filter(pc.invert(pc.is_in(batch["digest"], digests))) for batch in batches)
+
+
+def exported(folder: Path) -> tuple[ModelFacts, dict[str, Any]]:
+    """What `gallery.json` in `folder` says: the model, and the notes by name."""
     try:
         about = json.loads((folder / ABOUT).read_text())
-        if {"name", "digest", "parts", "dim"} == about["model"].keys() and isinstance(about["notes"], dict):
-            return {"model": about["model"], "notes": about["notes"]}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        if isinstance(about["notes"], dict):
+            return ModelFacts.noted(about["model"]), about["notes"]
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(
             f"{shown(folder)} holds no exported gallery ({ABOUT}: {error}); choose another folder"
         ) from error

@@ -11,16 +11,17 @@ from datetime import timedelta
 
 import pyarrow as pa
 
-from halfseen.gallery.tables import Dataset, among, exists, guarded, joined, lance, write
+from halfseen.gallery.tables import Dataset, among, append, compact, exists, guarded, joined, lance, make
 
 TABLE = "sources.lance"
+FRAGMENT = 2**20  # rows of a compacted file
 SCHEMA = pa.schema([("digest", pa.string())])
 
 
 def make_finished(folder: str) -> None:
     """An empty table, unless there is one, as where a making of the gallery was broken off."""
     if not exists(joined(folder, TABLE)):
-        write(SCHEMA.empty_table(), joined(folder, TABLE), "create")
+        make(joined(folder, TABLE), SCHEMA)
 
 
 def read_finished(folder: str, digests: Iterable[str] | None = None) -> pa.Table:
@@ -32,14 +33,12 @@ def read_finished(folder: str, digests: Iterable[str] | None = None) -> pa.Table
 
 def add_finished(folder: str, digests: Iterable[str]) -> None:
     """Note them, for one who alone is writing."""
-    write(pa.table({"digest": sorted(set(digests))}, schema=SCHEMA), joined(folder, TABLE), "append")
+    append(pa.table({"digest": sorted(set(digests))}, schema=SCHEMA), _open(folder))
 
 
 def compact_finished(folder: str, grace: timedelta) -> None:
     """Merge small files, for one who alone is writing."""
-    table = _open(folder)
-    table.optimize.compact_files()
-    table.cleanup_old_versions(older_than=grace, delete_unverified=True)
+    compact(_open(folder), FRAGMENT, grace)
 
 
 def _open(folder: str) -> Dataset:

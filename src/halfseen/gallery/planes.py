@@ -25,10 +25,12 @@ from torch import Tensor
 
 from halfseen.gallery.probes import EMPTY, HIGHEST, Found, Probes, pushed
 from halfseen.gallery.tables import GRID
+from halfseen.types import InputError
 
 BLOCK = 64  # rows of which only the least bound is looked at first
 TILE = 2**19  # bounds worked on at a time
 PAIRS = 2048  # of a row and a person, measured at a time
+MEASURED = 2**20  # pairs looked at together, which may all have to be measured
 AHEAD = 8  # pieces that wait to be written
 ROUNDING = 2e-5  # what float32 may lose on the way to a bound, and more
 NOTHING = 1e-25  # taken from every product: where no part is shared, −NOTHING/0 makes the distance infinite
@@ -79,6 +81,7 @@ class Planes:
         k = stored.vectors.float().mul_(GRID)
         length = torch.linalg.vector_norm(k, dim=2).clamp_(min=1)
         step = torch.ceil(torch.maximum(k.amax(2), -k.amin(2)) / HIGHEST).clamp_(min=1)
+        _check(step, stored.visibility)
         high = (k * step.reciprocal()[:, :, None]).round_()
         low = k.addcmul_(high, step[:, :, None], value=-1)
         share = stored.visibility / length
@@ -104,7 +107,12 @@ class Planes:
         first = _first(bounds, least, k, found.limits(k))
         found = found.joined(self._measured(probes, *first), k)
         bounds[first] = EMPTY
-        return found.joined(self._measured(probes, *_within(bounds, least, found.limits(k))), k)
+        for blocks in _slices(len(least), max(1, MEASURED // (BLOCK * len(probes)))):
+            rows = slice(blocks.start * BLOCK, blocks.stop * BLOCK)
+            near, people = _within(bounds[rows], least[blocks], found.limits(k))
+            if len(near):
+                found = found.joined(self._measured(probes, near + rows.start, people), k)
+        return found
 
     def _bounds(self, probes: Probes, allowed: Tensor | None, doubt: float) -> tuple[Tensor, Tensor]:
         """What no distance is below: [n,q], padded to whole blocks, and the least of each block [m,q]."""
@@ -153,6 +161,15 @@ class Planes:
         """k, from all its bytes: of some `rows` [m] one part, float32 [m,D]."""
         high, low = (plane[part].index_select(0, rows).float() for plane in (self.high, self.low))
         return low.addcmul_(high, self.step[part].index_select(0, rows).float()[:, None])
+
+
+def _check(step: Tensor, visibility: Tensor) -> None:
+    """What only damage makes would spoil the bounds: NaN, numbers off the grid's end, a visibility beyond 0 to 1."""
+    if not bool((step <= 2 * HIGHEST).all() & (visibility >= 0).all() & (visibility <= 1).all()):  # NaN: no
+        raise InputError(
+            "the gallery holds a vector or a visibility that is none; `halfseen gallery verify` says which, restore it "
+            "from an export"
+        )
 
 
 def in_chunks(pieces: Iterable[Stored], total: int, size: int) -> Iterator[Planes]:

@@ -194,10 +194,11 @@ class Search:
         if not kept:
             return found
         pictures = [ask.queries] if ask.unlike is None else [ask.queries, ask.unlike]
-        queries = Embedding(torch.cat([e.vectors for e in pictures]), torch.cat([e.visibility for e in pictures]))
-        if ask.parts is not None:
-            queries.visibility[:, [p for p in range(queries.visibility.shape[1]) if p not in ask.parts]] = 0
-        blocks = rerank(KReciprocal(VisibleParts("cosine", on_empty="max+1")), queries, top)
+        shown = self._each(ask.queries, ask).weights.amax(0) > 0  # no other part counts, as in the first search
+        vectors, visibility = torch.cat([e.vectors for e in pictures]), torch.cat([e.visibility for e in pictures])
+        blocks = rerank(
+            KReciprocal(VisibleParts("cosine", on_empty="max+1")), Embedding(vectors, visibility * shown), top
+        )
         distances = torch.cat([block for _, block in blocks])
         mean = distances[: len(ask.queries)].mean(0, keepdim=True)
         found[torch.isin(ids, torch.tensor(kept))] = pushed(torch.cat([mean, distances[len(ask.queries) :]]))

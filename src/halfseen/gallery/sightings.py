@@ -4,12 +4,34 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from halfseen.types import Embedding, InputError
 
 Box: TypeAlias = tuple[float, float, float, float]
 Names: TypeAlias = frozenset[str]
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """Which model made the embeddings: its name, the digest of its file, the names of its parts, numbers a part."""
+
+    name: str
+    digest: str
+    parts: tuple[str, ...]
+    dim: int
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.digest[:12]}, {len(self.parts)} parts of {self.dim})"
+
+    @staticmethod
+    def noted(noted: Any) -> ModelFacts:
+        """From what JSON keeps of one; a ValueError if it is something else."""
+        match noted:
+            case {"name": str(name), "digest": str(digest), "parts": [str(), *_] as parts, "dim": int(dim), **others}:
+                if dim > 0 and not others and all(isinstance(part, str) for part in parts):
+                    return ModelFacts(name, digest, tuple(parts), dim)
+        raise ValueError("it does not say which model it is of")
 
 
 @dataclass(frozen=True, slots=True)

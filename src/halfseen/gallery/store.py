@@ -11,7 +11,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from halfseen.data.files import shown
 from halfseen.gallery import finished, tables
 from halfseen.gallery.checking import faults_of
 from halfseen.gallery.exchange import export_images, import_images
-from halfseen.gallery.sightings import Fact, Where
+from halfseen.gallery.sightings import Fact, ModelFacts, Where
 from halfseen.gallery.tables import Dataset, condition, guarded, numbers, retried
 from halfseen.types import Embedding, InputError
 
@@ -38,16 +38,6 @@ AHEAD = 2**26  # bytes that are read ahead
 AT_ONCE = 10_000  # ids that one condition names
 
 
-@dataclass(frozen=True)
-class ModelFacts:
-    """Which model made the embeddings: its name, the digest of its file, the names of its parts, numbers a part."""
-
-    name: str
-    digest: str
-    parts: tuple[str, ...]
-    dim: int
-
-
 class Gallery:
     """A folder of stored images. Make it with `Gallery.create` or `Gallery.open`.
 
@@ -56,7 +46,7 @@ class Gallery:
 
     def __init__(self, folder: str, images: Dataset, model: ModelFacts) -> None:
         self.folder, self.model = folder, model
-        self._images, self._busy = images, RLock()
+        self._images, self._busy, self._is_alone = images, RLock(), False
 
     @staticmethod
     def create(folder: str | os.PathLike[str], model: ModelFacts) -> Gallery:
@@ -70,7 +60,7 @@ class Gallery:
                 if tables.exists(tables.joined(place, IMAGES)):
                     raise InputError(f"there is a gallery at {shown(place)} already; open it, or choose another folder")
                 finished.make_finished(place)
-                return Gallery(place, tables.write(schema.empty_table(), tables.joined(place, IMAGES), "create"), model)
+                return Gallery(place, tables.make(tables.joined(place, IMAGES), schema), model)
 
     @staticmethod
     def open(folder: str | os.PathLike[str], model: ModelFacts | None = None) -> Gallery:
@@ -80,7 +70,7 @@ class Gallery:
             raise InputError(f"there is no gallery at {shown(place)}; check the path, or make one by `halfseen index`")
         with guarded(place, "opening"):
             images = tables.lance().dataset(tables.joined(place, IMAGES))
-            found = _model_of(images)
+            found = ModelFacts.noted(json.loads((images.schema.metadata or {}).get(b"halfseen", "0")))
         gallery = Gallery(place, images, found)
         if model:
             gallery.check(model)
@@ -90,7 +80,7 @@ class Gallery:
         """An InputError unless the gallery is one of `model`."""
         if (model.digest, model.parts, model.dim) != (self.model.digest, self.model.parts, self.model.dim):
             raise InputError(
-                f"the gallery {shown(self.folder)} holds embeddings of {_told(self.model)}, not of {_told(model)}; "
+                f"the gallery {shown(self.folder)} holds embeddings of {self.model}, not of {model}; "
                 f"give that model, or index into another gallery"
             )
 
@@ -128,7 +118,7 @@ class Gallery:
         if len(embedding) and shape != wanted:
             raise InputError(
                 f"the embeddings have {shape[0]} parts of {shape[1]} numbers and the gallery {shown(self.folder)} "
-                f"{wanted[0]} of {wanted[1]}; encode with {_told(self.model)}, or index into another gallery"
+                f"{wanted[0]} of {wanted[1]}; encode with {self.model}, or index into another gallery"
             )
         if len(facts) != len(embedding) or len(digests) not in (0, len(embedding)):
             raise InputError(
@@ -141,7 +131,7 @@ class Gallery:
         """Store `rows` as they are, all or none; returns their ids."""
         with self._writing() as images:
             before = {fragment.fragment_id for fragment in images.get_fragments()}
-            after = tables.write(rows, images, "append")
+            after = tables.append(rows, images)
             fresh = [fragment for fragment in after.get_fragments() if fragment.fragment_id not in before]
             added = after.scanner(columns=[], with_row_id=True, fragments=fresh).to_table() if fresh else None
             return [] if added is None else added["_rowid"].to_pylist()
@@ -173,20 +163,22 @@ class Gallery:
         `person`: these ids and the rest of their passages; `source`: all from there; `before`: all of an earlier time.
         Of several all must hold. A forgotten file stays `known`, so that no watched folder brings it back.
         """
-        if person is source is before is None:
+        if person is None and source is None and before is None:
             raise InputError("forgetting needs to be told what: give a person, a source or a time")
-        clauses = [] if person is None else [tables.same_passages(self.rows(list(person), thumbnails=False))]
-        clauses += [] if source is None else [f"source = {tables.quoted(source)}"]
+        clauses = [] if source is None else [f"source = {tables.quoted(source)}"]
         clauses += [] if before is None else [f"time < {Where(until=before).until!r}"]
-        count = self._delete(" AND ".join(clauses))
-        self.compact(grace=timedelta(0))
+        with self.alone():
+            if person is not None:
+                self.refresh()  # they may be newer than what this object shows
+                clauses.append(tables.same_passages(self.rows(list(person), thumbnails=False)))
+            count = self._delete(" AND ".join(clauses))
+            self.compact(grace=timedelta(0))
         return count
 
     def compact(self, grace: timedelta = GRACE) -> None:
         """Merge small files, drop what was removed, and what no reader of the last `grace` needs."""
         with self._writing() as images:
-            images.optimize.compact_files(target_rows_per_fragment=FRAGMENT, materialize_deletions_threshold=0.0)
-            images.cleanup_old_versions(older_than=grace, delete_unverified=True)  # safe: we alone are writing
+            tables.compact(images, FRAGMENT, grace)
             finished.compact_finished(self.folder, grace)
 
     def known(self, digests: Iterable[str]) -> set[str]:
@@ -275,6 +267,20 @@ class Gallery:
         return import_images(self, Path(folder))
 
     @contextmanager
+    def alone(self) -> Iterator[None]:
+        """In here nobody else writes to the gallery: what was looked up stays so until it is acted upon."""
+        with self._busy:
+            if self._is_alone:
+                yield
+                return
+            with tables.locked(self.folder):
+                self._is_alone = True
+                try:
+                    yield
+                finally:
+                    self._is_alone = False
+
+    @contextmanager
     def _reading(self) -> Iterator[Dataset]:
         with guarded(self.folder, "reading"):
             yield self._images
@@ -282,19 +288,7 @@ class Gallery:
     @contextmanager
     def _writing(self) -> Iterator[Dataset]:
         """The newest version, to be changed by us alone; what becomes of it is what this object shows afterwards."""
-        with self._busy, tables.locked(self.folder), guarded(self.folder, "writing to"):
+        with self.alone(), guarded(self.folder, "writing to"):
             newest = self._images.checkout_version(self._images.latest_version)
             yield newest
             self._images = newest.checkout_version(newest.latest_version)
-
-
-def _model_of(images: Dataset) -> ModelFacts:
-    try:
-        noted = json.loads(images.schema.metadata[b"halfseen"])
-        return ModelFacts(**noted | {"parts": tuple(noted["parts"])})
-    except (TypeError, KeyError) as error:
-        raise ValueError(f"it does not say which model it is of: {error}") from error
-
-
-def _told(model: ModelFacts) -> str:
-    return f"{model.name} ({model.digest[:12]}, {len(model.parts)} parts of {model.dim})"

@@ -7,11 +7,13 @@ when an addition is confirmed, survive compaction and never come back.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -63,7 +65,8 @@ def image_schema(parts: int, dim: int, note: bytes) -> pa.Schema:
 
 
 def lance() -> Any:
-    """The package, which is an extra."""
+    """The package, which is an extra; what goes wrong we say ourselves."""
+    os.environ.setdefault("LANCE_LOG", "error")
     try:
         import lance  # noqa: PLC0415
     except ImportError as error:
@@ -159,7 +162,8 @@ def condition(where: Where, ids: Sequence[int] | None = None) -> str:
     for column, names in (("camera", where.cameras), ("source", where.sources), ("track", where.tracks)):
         clauses += [among(column, names)] if names is not None else []
     if ids is not None:
-        clauses.append(f"_rowid IN ({', '.join(map(str, map(int, ids)))})" if len(ids) else "false")
+        possible = [str(int(id)) for id in ids if 0 <= id < 2**63]
+        clauses.append(f"_rowid IN ({', '.join(possible)})" if possible else "false")
     return " AND ".join(clauses) or "true"
 
 
@@ -179,9 +183,46 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def write(rows: pa.Table | pa.RecordBatchReader, target: Dataset | str, mode: str) -> Dataset:
-    """`rows` in a table of Lance, all or none; returns it as it is then."""
-    return lance().write_dataset(rows, target, mode=mode, enable_stable_row_ids=True, data_storage_version=FORMAT)
+def make(table: str, schema: pa.Schema) -> Dataset:
+    """A new table of Lance at that place, without rows."""
+    return lance().write_dataset(
+        schema.empty_table(), table, mode="create", enable_stable_row_ids=True, data_storage_version=FORMAT
+    )
+
+
+def append(rows: pa.Table | pa.RecordBatchReader, table: Dataset) -> Dataset:
+    """`table` with `rows` behind its own, all or none; it must be the newest, and nobody else be writing."""
+    fragments = lance().fragment.write_fragments(rows, table, mode="append", data_storage_version=FORMAT)
+    if not fragments:
+        return table
+    check_sizes(table, fragments)
+    return lance().LanceDataset.commit(table, lance().LanceOperation.Append(fragments), read_version=table.version)
+
+
+def compact(table: Dataset, rows: int, grace: timedelta) -> None:
+    """Merge the files of `table` to ones of so many `rows`, without what was removed; drop versions of before `grace`.
+
+    Nobody else may be writing.
+    """
+    from lance.optimize import Compaction  # noqa: PLC0415  (an extra)
+
+    plan = Compaction.plan(table, {"target_rows_per_fragment": rows, "materialize_deletions_threshold": 0.0})
+    if done := [task.execute(table) for task in plan.tasks]:
+        check_sizes(table, [fragment for each in done for fragment in each.new_fragments])
+        Compaction.commit(table, done)
+    table.cleanup_old_versions(older_than=grace, delete_unverified=True)
+
+
+def check_sizes(table: Dataset, fragments: Iterable[Any]) -> None:
+    """An OSError unless the files of `fragments` are as long as what was written to them.
+
+    Lance does not notice it when the disk has no room for the last bytes of a file.
+    """
+    if local(table.uri):
+        for file in (file for fragment in fragments for file in fragment.files):
+            path = Path(table.uri, "data", file.path)
+            if path.stat().st_size != file.file_size_bytes:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def exists(table: str) -> bool:

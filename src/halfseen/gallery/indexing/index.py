@@ -21,8 +21,8 @@ from halfseen.gallery.indexing.model import Model
 from halfseen.gallery.indexing.patterns import Pattern
 from halfseen.gallery.indexing.pictures import Picture, batches, digests, read_pictures, thumbnail
 from halfseen.gallery.indexing.sources import DamagedError, Found, Source, find
-from halfseen.gallery.sightings import Fact
-from halfseen.gallery.store import DONE, IMAGES, Gallery, ModelFacts
+from halfseen.gallery.sightings import Fact, ModelFacts
+from halfseen.gallery.store import DONE, IMAGES, Gallery
 from halfseen.training.settings import Bars, Say, no_bar, say_nothing
 from halfseen.types import Embedding, InputError
 
@@ -114,9 +114,7 @@ class Indexing:
         try:
             if found.pictures:
                 self._add_pictures(found.pictures)
-            for each in found.films:
-                for film, digest in self._unknown([each], digests([each])):
-                    self._add_film(film, digest)
+            self._add_films(found.films)
         except KeyboardInterrupt:
             self._store()  # what is encoded is not thrown away
             raise
@@ -135,6 +133,11 @@ class Indexing:
                     self._add_batch(batch)
                     done += len(batch)
                     progress(done, len(sources))
+
+    def _add_films(self, films: Sequence[Source]) -> None:
+        for each in films:
+            for film, digest in self._unknown([each], digests([each])):
+                self._add_film(film, digest)
 
     def _unknown(self, sources: Sequence[Source], found: Sequence[str | DamagedError]) -> list[tuple[Source, str]]:
         """Those of `sources` whose digests (or faults) were `found` that are new here."""
@@ -156,17 +159,16 @@ class Indexing:
             if isinstance(fault, InputError):
                 self._leave_out(fault)
         if pictures:
-            embedding = self.model.encode([picture.image for picture in pictures])
-            names = [picture.digest for picture in pictures]
+            rows = rows_of(pictures, self.model)
             self.report.pictures += len(pictures)
-            self._put(Rows([embedding], [_fact_of(picture) for picture in pictures], names), names)
+            self._put(rows, rows.digests)
 
     def _add_film(self, film: Source, digest: str) -> None:
         self._detect = self._detect or self._detector()
         how = self.settings
 
         def known(stretch: int) -> bool:
-            return bool(self.gallery.known([_name(digest, stretch)]))
+            return bool(self.gallery.known([stretch_name(digest, stretch)]))
 
         with how.bars(film.path.name) as watch:
             try:
@@ -185,9 +187,8 @@ class Indexing:
         return load_detector(how.detector, how.smallest, how.weights, device)
 
     def _add_stretch(self, film: Source, digest: str, stretch: int, found: Passages) -> None:
-        name, images = _name(digest, stretch), [crop.image for crops in found for crop in crops]
-        parts = [self.model.encode(some) for some in batches(images, self.settings.batch)]
-        self._put(Rows(parts, _facts_of(film, found, digest), [name] * len(images)), [name])
+        name = stretch_name(digest, stretch)
+        self._put(rows_of_passages((film, digest), name, found, self.model, self.settings.batch), [name])
         self.report.passages += len(found)
 
     def _put(self, rows: Rows, done: Sequence[str]) -> None:
@@ -198,17 +199,26 @@ class Indexing:
             self._store()
 
     def _store(self) -> None:
-        """Twice is as good as once: what is there of the same content is replaced."""
-        if embeddings := [each for rows in self._rows for each in rows.embeddings]:
+        """What another run has finished meanwhile is there already; what a broken one left of the rest is replaced."""
+        if self._done:
+            with self.gallery.alone():
+                known = self.gallery.known(self._done)
+                self._replace(known)
+                self.gallery.finish(set(self._done) - known)
+        self._rows, self._done, self._stored = [], [], time.monotonic()
+
+    def _replace(self, known: set[str]) -> None:
+        embeddings = [each for rows in self._rows for each in rows.embeddings]
+        facts = [fact for rows in self._rows for fact in rows.facts]
+        names = [name for rows in self._rows for name in rows.digests]
+        new = [row for row, name in enumerate(names) if name not in known]
+        if new:
             vectors = torch.cat([each.vectors for each in embeddings])
             visibility = torch.cat([each.visibility for each in embeddings])
-            facts = [fact for rows in self._rows for fact in rows.facts]
-            names = [name for rows in self._rows for name in rows.digests]
+            facts, names = [facts[row] for row in new], [names[row] for row in new]
             self.gallery.remove_content(names)
-            self.gallery.add(Embedding(vectors, visibility), facts, names)
-            self.report.added += len(facts)
-        self.gallery.finish(self._done)
-        self._rows, self._done, self._stored = [], [], time.monotonic()
+            self.gallery.add(Embedding(vectors[new], visibility[new]), facts, names)
+            self.report.added += len(new)
 
     def _leave_out(self, fault: InputError | str) -> None:
         sentence = " ".join(str(fault).split())
@@ -216,7 +226,21 @@ class Indexing:
         self.settings.say(sentence)
 
 
-def _name(digest: str, stretch: int) -> str:
+def rows_of(pictures: Sequence[Picture], model: Model) -> Rows:
+    """What is stored of `pictures`, which are encoded together."""
+    embedding = model.encode([picture.image for picture in pictures])
+    return Rows([embedding], [_fact_of(picture) for picture in pictures], [picture.digest for picture in pictures])
+
+
+def rows_of_passages(of: tuple[Source, str], name: str, found: Passages, model: Model, batch: int) -> Rows:
+    """What is stored under `name` of the passages `found` in a film and its digest, so many crops encoded together."""
+    images = [crop.image for crops in found for crop in crops]
+    parts = [model.encode(some) for some in batches(images, batch)]
+    film, digest = of
+    return Rows(parts, _facts_of(film, found, digest), [name] * len(images))
+
+
+def stretch_name(digest: str, stretch: int) -> str:
     """What a stretch of the film of that digest is noted as."""
     return f"{digest}@{stretch}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -58,6 +59,8 @@ def read_pictures(
         source, digest = pair
         try:
             data = read_bytes(source.path)
+            if hashlib.sha256(data).hexdigest() != digest:
+                raise DamagedError(f"{shown(source.path)} was changed while it was read; index it once it is complete")
             image = decode_image(data, shown(source.path))
             return Picture(source, digest, fit(image), thumbnail(image, data))
         except InputError as error:
