@@ -222,6 +222,8 @@ def test_uploads_are_kept_only_where_and_when_that_is_asked(other: Client, tmp_p
     (kept,) = tmp_path.iterdir()
     assert kept.read_bytes() == image
     assert kept.stat().st_mode & 0o077 == 0
+    assert client.post("/api/search", files=sent(b"no picture"), data={"keep": True}).status_code == 400
+    assert list(tmp_path.iterdir()) == [kept]
 
 
 def test_nothing_that_is_uploaded_touches_the_disk(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

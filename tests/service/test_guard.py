@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from starlette.datastructures import URL
+from starlette.requests import Request
 
 from halfseen.service import guard
 from halfseen.service.guard import Rate
@@ -56,7 +58,18 @@ def test_this_machine_is_served(client: TestClient, host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "localhost.evil.example", "10.0.0.1", "", "[::1", "127.0.0.1@evil", "[x]"]
+    "host",
+    [
+        "evil.example",
+        "localhost.evil.example",
+        "10.0.0.1",
+        "",
+        "[::1",
+        "127.0.0.1@evil",
+        "[x]",
+        "evil@127.0.0.1",
+        "127.0.0.1#x",
+    ],
 )
 @pytest.mark.parametrize("path", ["/", "/api/gallery"])
 def test_another_name_that_leads_here_is_not(client: TestClient, host: str, path: str) -> None:
@@ -97,6 +110,23 @@ def test_without_a_token_nothing_is_shown(private: TestClient, path: str) -> Non
 def test_without_a_token_nothing_is_searched_and_nothing_is_read(private: TestClient) -> None:
     assert private.post("/api/search", data={"like": [0]}).status_code == 401
     assert all(private.get(path).status_code == 200 for path in PAGES)  # they hold nothing of the gallery
+
+
+def test_no_host_makes_a_private_path_a_public_one(private: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    for host in ("a?", "a#", "a/x?", "a\\"):
+        assert private.get("/api/gallery", headers={"host": host}).status_code == 401
+    # Starlettes of before 2026 made the address of whatever `Host` held, and its path was not what is answered.
+    monkeypatch.setattr(Request, "url", property(lambda request: URL(f"http://a?{request.scope['path']}")))
+    assert private.get("/api/gallery").status_code == 401
+    assert private.get("/api/gallery", headers=BEARER).status_code == 200
+    assert private.get("/api/gallery", headers=BEARER | {"sec-fetch-site": "cross-site"}).status_code == 403
+
+
+def test_behind_a_proxy_with_https_the_cookie_is_for_https_alone(private: TestClient) -> None:
+    home = {"host": "halfseen.example"}
+    for origin, secure in (("https://halfseen.example", True), ("http://halfseen.example", False)):
+        answer = private.post("/api/session", json={"token": TOKEN}, headers=home | {"origin": origin})
+        assert ("; Secure" in answer.headers["set-cookie"]) is secure
 
 
 def test_a_token_opens_a_session_and_a_session_ends(other: Client, tmp_path: Path) -> None:

@@ -77,6 +77,16 @@ def test_what_the_disk_does_not_take_is_an_error(tmp_path: Path, monkeypatch: py
     assert len(check_log(tmp_path / "log")) == 1
 
 
+def test_a_file_that_was_removed_takes_nothing_more(tmp_path: Path) -> None:
+    log = Log(tmp_path / "log")
+    log.write("search", "ada")
+    (tmp_path / "log").rename(tmp_path / "old")  # put away: it goes on there
+    log.write("search", "ada")
+    (tmp_path / "old").unlink()
+    with pytest.raises(LogError, match="removed"):
+        log.write("search", "ada")
+
+
 def add(path: Path, who: str) -> None:
     log = Log(path)
     for _ in range(40):

@@ -15,8 +15,8 @@ from halfseen.service import holdings
 from halfseen.service.app import make_app
 from halfseen.service.running import served
 from halfseen.service.tokens import digest_of
-from page_at_work import FOUND, IDLE, LEAFED, count
-from served import TOKEN, Place, as_file, fill, person
+from page_at_work import FOUND, IDLE, LEAFED, boxes, count, search
+from served import NOON, TOKEN, Place, as_file, fill, person
 
 pytestmark = [
     pytest.mark.browser,
@@ -80,6 +80,50 @@ def test_what_is_no_picture_is_told(page: Page, tmp_path: Path) -> None:
     assert "not a picture" in page.ask("document.querySelector('.state').textContent")
     assert "cannot show" in page.ask("document.querySelector('#hint').textContent")
     page.faults.clear()  # the console tells of the status 400
+
+
+def test_a_search_that_takes_long_is_told_of(tab: Page, app: FastAPI, query: Path) -> None:
+    with served(app) as url:
+        tab.open(url)
+        tab.until(LEAFED)
+        tab.send("Network.enable")
+        usual = {"offline": False, "downloadThroughput": -1, "uploadThroughput": -1}
+        tab.send("Network.emulateNetworkConditions", latency=1500, **usual)
+        try:
+            tab.give("#file", query)
+            tab.until("document.querySelector('.bone')")
+            assert "Looking" in tab.ask("document.querySelector('#headline').textContent")
+            tab.until(FOUND)
+            tab.ask("(document.querySelector('#rerank').click(), 0)")
+            assert "Looking" in tab.ask("document.querySelector('#told').textContent")
+            tab.until(f"{IDLE} && !document.querySelector('#told').textContent.startsWith('Looking')")
+        finally:
+            tab.send("Network.emulateNetworkConditions", latency=0, **usual)
+
+
+def test_the_time_line_is_all_in_sight_and_films_without_a_date_stand_beside_it(
+    tab: Page, place: Place, query: Path, tmp_path: Path
+) -> None:
+    gallery = Gallery.create(tmp_path / "gallery", place.model.facts)
+    images = [person(number, 0) for number in range(6)]
+    times = [5.0, 65.0, NOON, NOON + 86_400, NOON + 4e5, NOON + 9e5]
+    facts = [
+        Fact("", "/a", "7", time, str(time), as_file(image, "JPEG")) for image, time in zip(images, times, strict=True)
+    ]
+    gallery.add(place.model.encode(images), facts)
+    with served(make_app(gallery, place.model, replace(place.settings, log=tmp_path / "log"))) as url:
+        tab.look(1280, 900)
+        tab.open(url)
+        tab.until(LEAFED)
+        search(tab, query)
+        tab.click("[data-view=passages]")
+        tab.until("document.querySelector('.axis')")
+        assert tab.ask("document.documentElement.scrollWidth - innerWidth") <= 0
+        ((left, _, right, _),) = boxes(tab, "#shown")
+        assert all(left <= mark[0] and mark[2] <= right for mark in boxes(tab, ".axis span"))
+        assert (count(tab, ".timed .passage"), count(tab, ".untimed .passage")) == (4, 2)
+        assert tab.ask("document.querySelector('.lane h2').firstChild.data") == "camera 7"
+        assert "rank of the best" in tab.ask("document.querySelector('#told').textContent")
 
 
 def test_names_from_outside_are_words_not_markup(tab: Page, place: Place, tmp_path: Path) -> None:

@@ -53,6 +53,29 @@ def test_more_pixels_than_allowed_are_never_decoded(kind: str) -> None:
         read_upload(data, "it", WHOLE, 59_999)
 
 
+@pytest.mark.parametrize("trick", [b"\xff\x01", b"\xff\xd0", b"\xff\xd8"])
+def test_a_jpeg_that_shows_one_size_and_has_another_is_never_decoded(trick: bytes) -> None:
+    """A marker without a length: who reads the next marker as its length steps over the true frame to a false one."""
+    small, large = encoded(coloured(16, 16), "JPEG"), encoded(coloured(800, 600), "JPEG")
+    frame = large.index(b"\xff\xc0")
+    tables, rest = large[2:frame], large[frame + 19 :]
+    begin = b"\xff\xd8" + trick + large[frame : frame + 19] + tables
+    target = 4 + 0xFFC0  # where `FF C0`, taken as a length, leads
+    first = b"\xff\xfe" + (1000).to_bytes(2) + bytes(998)
+    inside = bytes(target - len(begin) - len(first) - 4) + small[small.index(b"\xff\xc0") :][:19] + bytes(20)
+    data = begin + first + b"\xff\xfe" + (len(inside) + 2).to_bytes(2) + inside + rest
+    with pytest.raises(InputError, match=r"it (is not a picture|claims)"):
+        read_upload(data, "it", WHOLE, 10_000)
+
+
+def test_a_frame_of_another_kind_hides_none_that_comes_later() -> None:
+    small, large = encoded(coloured(16, 16), "JPEG"), encoded(coloured(800, 600), "JPEG")
+    frame, scan = large.index(b"\xff\xc0"), large.index(b"\xff\xda")
+    arithmetic = large[:frame] + b"\xff\xc9" + large[frame + 2 : scan + 14] + small[small.index(b"\xff\xc0") :][:19]
+    with pytest.raises(InputError, match="at most 10,000"):
+        read_upload(arithmetic + bytes(200), "it", WHOLE, 10_000)
+
+
 def test_what_goes_out_is_small_and_tells_nothing_but_pixels(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x010E] = "secret"

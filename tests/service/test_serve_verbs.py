@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import os
@@ -19,6 +20,7 @@ from urllib.parse import urlsplit
 import pytest
 from fastapi import FastAPI
 
+from halfseen.service import running
 from halfseen.service.running import Certificate, address, listen, serve, served
 from halfseen.types import InputError
 from served import PEOPLE, TOKEN, Place, as_file, person
@@ -141,6 +143,28 @@ def test_a_certificate_that_is_none_is_told(tmp_path: Path) -> None:
     files = Certificate(tmp_path / "c.pem", tmp_path / "c.pem")
     with closing(listen("127.0.0.1", 0)) as ear, pytest.raises(InputError, match="certificate cannot be used"):
         serve(FastAPI(), ear, files)
+
+
+def test_who_asks_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = FastAPI()
+
+    @app.get("/")
+    async def slowly() -> str:
+        await asyncio.sleep(1.5)
+        return "done"
+
+    monkeypatch.setattr(running, "PATIENCE", 0.3)
+    with served(app) as url:
+        host = (urlsplit(url).hostname, urlsplit(url).port)
+        with socket.create_connection(host) as silent, socket.create_connection(host) as slow:
+            slow.sendall(b"GET / HT")
+            for line in (silent, slow):
+                line.settimeout(30)
+                assert line.recv(10) == b""
+        with socket.create_connection(host) as line:  # an answer may take its time
+            line.settimeout(60)
+            line.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            assert line.recv(20).startswith(b"HTTP/1.1 200")
 
 
 def test_a_slow_reader_of_headers_holds_up_nobody(app: FastAPI) -> None:

@@ -27,6 +27,7 @@ from halfseen.types import InputError
 MAX_PIXELS = 64 * 2**20
 MAX_BYTES = 8 * MAX_PIXELS  # what an uncompressed picture of that size takes with 16 bits and transparency
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM")  # no EPS: reading it starts a program
+PASSED = frozenset({0xC4, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE})  # JPEG: tables, intervals, APPn, comments
 SUFFIXES = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
 
 _PILLOW_SPEAKS = threading.Lock()  # silencing warnings is global to the process: one thread at a time
@@ -87,7 +88,11 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
 
 
 def _plain_jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Height and width if `data` starts like an 8-bit grey or three-colour JPEG without EXIF, else None."""
+    """Height and width if `data` starts like an 8-bit grey or three-colour JPEG without EXIF, else None.
+
+    Only segments that decoders pass over in the same way are passed over: whoever could have one skipped that a decoder
+    reads, or the other way round, could show a small frame here and a large one there.
+    """
     if data[:2] != b"\xff\xd8":
         return None
     at = 2
@@ -97,7 +102,7 @@ def _plain_jpeg_size(data: bytes) -> tuple[int, int] | None:
             bits, colours = data[at + 4], data[at + 9]
             height, width = (int.from_bytes(data[at + i : at + i + 2], "big") for i in (5, 7))
             return (height, width) if bits == 8 and colours in (1, 3) and height and width else None
-        if marker == 0xE1 and data[at + 4 : at + 8] == b"Exif":
+        if (marker != 0xFF and marker not in PASSED) or (marker == 0xE1 and data[at + 4 : at + 8] == b"Exif"):
             return None
         at += 1 if marker == 0xFF else 2 + length  # 0xFF 0xFF is filling
     return None

@@ -17,6 +17,7 @@ from starlette.formparsers import MultiPartParser
 from halfseen import __version__
 from halfseen.data.files import shown
 from halfseen.gallery.indexing.model import Model
+from halfseen.gallery.search import Search
 from halfseen.gallery.store import Gallery
 from halfseen.service.answers import Trouble
 from halfseen.service.asking import refused
@@ -49,10 +50,10 @@ SAID = {
 JPEG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/jpeg": {}}, "description": "The picture."}}
 
 
-def make_app(gallery: Gallery, model: Model, settings: Settings) -> FastAPI:
-    """The service of `gallery`, which `model` made."""
+def make_app(gallery: Gallery, model: Model, settings: Settings, search: Search | None = None) -> FastAPI:
+    """The service of `gallery`, which `model` made; `search` looks through it (None: one of this machine)."""
     gallery.check(model.facts)
-    holdings = Holdings(gallery)
+    holdings = Holdings(gallery, search)
     service = Service(holdings, Looker(model, holdings.parts), settings, Log(settings.log))
     app = FastAPI(title="halfseen", version=__version__, description=ABOUT, docs_url=None, redoc_url=None)
     MultiPartParser.spool_max_size = settings.upload  # or an upload of a megabyte would be laid down on the disk
@@ -92,7 +93,7 @@ def _add_sessions(app: FastAPI, sessions: Sessions, log: Log) -> None:
             raise refused("no token is needed here")
         if name is None:
             raise refused("nobody has this token; look at it again", 401)
-        secure = request.url.scheme == "https"
+        secure = request.url.scheme == "https" or request.headers.get("origin", "").startswith("https:")  # by a proxy
         seconds = HOURS * 3600
         response.set_cookie(
             COOKIE, sessions.open(name), seconds, httponly=True, samesite="strict", secure=secure, path="/api"

@@ -57,10 +57,10 @@ class Register:
 
 
 class Holdings:
-    """A `gallery`, as others change it."""
+    """A `gallery`, as others change it, and a `search` of it (None: one of this machine)."""
 
-    def __init__(self, gallery: Gallery) -> None:
-        self.gallery, self.search = gallery, Search(gallery)
+    def __init__(self, gallery: Gallery, search: Search | None = None) -> None:
+        self.gallery, self.search = gallery, Search(gallery) if search is None else search
         self.parts = gallery.model.parts
         self.register = Register.of(gallery)
         self._looked, self._one = time.monotonic(), Lock()

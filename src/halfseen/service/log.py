@@ -53,6 +53,8 @@ class Log:
                 fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def _add(self, facts: dict[str, object]) -> None:
+        if not os.fstat(self._file).st_nlink:
+            raise OSError(errno.ENOENT, "the file was removed, and nobody would read this")
         before, torn = self._last()
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"time": now, **facts, "before": before}).encode() + b"\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from collections.abc import Iterator
@@ -10,13 +11,16 @@ from pathlib import Path
 from threading import Thread
 from typing import NamedTuple
 
+import h11
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from halfseen.types import InputError
 
 HEADER = 32 * 2**10  # bytes of what a request may begin with
 IDLE = 10  # seconds that an idle connection is kept
+PATIENCE = 10.0  # seconds, until a request has come as far as its headers
 AT_ONCE = 512  # connections
 
 
@@ -25,6 +29,24 @@ class Certificate(NamedTuple):
 
     certificate: Path
     key: Path
+
+
+class Patient(H11Protocol):
+    """A connection that is given up when its client says nothing whole for PATIENCE seconds: no request, and none that
+    is being answered. Otherwise whoever opens AT_ONCE connections, and no more, could keep everybody else out."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        self.loop.call_later(PATIENCE, self._look_again, None)
+
+    def _look_again(self, answered: object) -> None:
+        """`answered` is what was answered last when this was looked at before."""
+        if self.transport.is_closing():
+            return
+        if self.conn.their_state is h11.IDLE and self.cycle is answered:
+            self.transport.close()
+        else:
+            self.loop.call_later(PATIENCE, self._look_again, self.cycle)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -80,7 +102,7 @@ def _server(app: FastAPI, certificate: Certificate | None = None) -> uvicorn.Ser
         server_header=False,
         proxy_headers=False,  # anyone could say to come from anywhere
         lifespan="off",
-        http="h11",
+        http=Patient,
         ws="none",
         h11_max_incomplete_event_size=HEADER,
         timeout_keep_alive=IDLE,

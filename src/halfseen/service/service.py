@@ -6,7 +6,9 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from hashlib import sha256
+from pathlib import Path
 from time import perf_counter
 from typing import Annotated, NamedTuple
 
@@ -67,13 +69,13 @@ class Service:
         fact = self._fact(number)
         return _jpeg(thumbnail_of(fact) or picture_of(fact, self.folders, self.settings.pixels))
 
-    def picture(self, number: asking.Id) -> Response:
+    async def picture(self, number: asking.Id) -> Response:
         """The picture of a sighting as it was indexed, where that may be read; else the small one."""
-        return _jpeg(picture_of(self._fact(number), self.folders, self.settings.pixels))
+        return _jpeg(await self._picture(number))
 
     async def maps(self, number: asking.Id) -> Maps:
         """Where the model looks for each part in the picture of a sighting."""
-        data = await asyncio.to_thread(lambda: picture_of(self._fact(number), self.folders, self.settings.pixels))
+        data = await self._picture(number)
         if data is None:
             raise refused("of this sighting no picture is left", 404)
         return maps_from((await self._look(Upload(data, WHOLE), "the picture")).maps)
@@ -86,10 +88,10 @@ class Service:
         chosen = asking.check_parts(wish.parts, len(self.holdings.parts))
         uploads = await self._uploads(wish)
         self._note(request, uploads, wish)
-        if wish.keep:
-            await asyncio.to_thread(self._keep, uploads)
         names = [f"picture {number}" for number in range(1, len(uploads) + 1)]
         seen = await asyncio.gather(*map(self._look, uploads, names))
+        if self.settings.keep and wish.keep:  # pictures, and nothing else that somebody might want to lay down here
+            await asyncio.to_thread(self._keep, self.settings.keep, uploads)
         known, others = await asyncio.to_thread(lambda: (self._known(wish.like), self._known(wish.unlike)))
         queries = joined([look.embedding for look in seen] + ([known] if known else []))
         among = (where.cameras, where.sources, where.since, where.until)
@@ -102,6 +104,8 @@ class Service:
             await asyncio.to_thread(self.holdings.refresh)
 
     async def _uploads(self, wish: asking.Wish) -> list[Upload]:
+        if wish.keep and self.settings.keep is None:
+            raise refused("nothing that is uploaded is kept here; leave `keep` out")
         count = len(wish.pictures)
         if count > self.settings.pictures or not (count or wish.like):
             raise refused(f"{count} pictures came; send 1 to {self.settings.pictures}, or ids as `like`")
@@ -122,6 +126,12 @@ class Service:
         if fact is None:
             raise refused(f"there is no sighting {number} in this gallery, or not any more", 404)
         return fact
+
+    async def _picture(self, number: int) -> bytes | None:
+        """From its file if that may be read; files may be large, and so few are decoded at once."""
+        fact = await asyncio.to_thread(self._fact, number)
+        work = partial(picture_of, fact, self.folders, self.settings.pixels)
+        return await asyncio.get_running_loop().run_in_executor(self.decoders, work)
 
     def _known(self, ids: Sequence[int]) -> Embedding | None:
         """What the gallery holds of `ids`; None for none."""
@@ -144,11 +154,9 @@ class Service:
         by = asker(request)
         self.log.write("search", by["who"], **{"from": by["from"]}, pictures=pictures, **known)
 
-    def _keep(self, uploads: Sequence[Upload]) -> None:
-        if self.settings.keep is None:
-            raise refused("nothing that is uploaded is kept here; leave `keep` out")
+    def _keep(self, folder: Path, uploads: Sequence[Upload]) -> None:
         for each in uploads:
-            place = self.settings.keep / f"{sha256(each.data).hexdigest()}-{secrets.token_hex(4)}.upload"
+            place = folder / f"{sha256(each.data).hexdigest()}-{secrets.token_hex(4)}.upload"
             try:
                 with whole(place) as beside:
                     beside.touch(0o600)

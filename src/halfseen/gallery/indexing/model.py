@@ -13,7 +13,7 @@ from halfseen.data.augment import Augment
 from halfseen.data.transforms import resized
 from halfseen.encode import PACKAGE, Device, Precision, chosen_device, normalised, testing
 from halfseen.gallery.indexing.sources import digest_of
-from halfseen.gallery.store import ModelFacts
+from halfseen.gallery.sightings import ModelFacts
 from halfseen.streams import sent
 from halfseen.training.settings import augment_of
 from halfseen.types import Embedding, InputError

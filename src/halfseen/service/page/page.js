@@ -70,8 +70,10 @@ function ask() {
   running.abort();
   state.busy = true;
   drawQuery();
-  if (!state.fault && (state.items.length > 0) === (state.answers !== null)) $("shown").ariaBusy = "true"; // pale, but there
-  else drawFound();
+  if (!state.fault && (state.items.length > 0) === (state.answers !== null)) {
+    $("shown").ariaBusy = "true"; // pale, but there
+    $("told").textContent = "Looking…";
+  } else drawFound();
   soon = setTimeout(answer, 90);
 }
 
@@ -307,6 +309,9 @@ const small = (sighting) => el("img", {
   error: ({ target }) => target.classList.add("gone"),
 });
 
+/** A number alone does not say that it is a camera's. */
+const cameraOf = (camera) => (/^\d+$/.test(camera) ? `camera ${camera}` : camera || "no camera");
+
 const named = ({ camera, when, id }) => [camera && `camera ${camera}`, when].filter(Boolean).join(", ") || `sighting ${id}`;
 
 function drawStrip() {
@@ -361,7 +366,7 @@ function drawCrop(item, cutting) {
   crop.replaceChildren(...corners.map(([x, y]) => {
     const corner = el("button", { "aria-label": `${y} ${x} corner`, pointerdown: (event) => dragCorner(event, x, y),
       keydown: (event) => nudge(event, x, y) });
-    Object.assign(corner.style, { [x]: "0", [y]: "0", [`margin-${x}`]: "-11px", [`margin-${y}`]: "-11px" });
+    Object.assign(corner.style, { [x]: "0", [y]: "0", [`margin-${x}`]: "2px", [`margin-${y}`]: "2px" });
     return corner;
   }));
 }
@@ -512,7 +517,7 @@ function drawFound() {
   hidePeek();
   if (fault === "") return head("", ""), shown.replaceChildren();
   if (fault) return drawState("bad", "That did not work", fault, ["Try again", () => start()]);
-  if (busy && !(answers ?? shelf).length) return drawBones();
+  if (busy && (!(answers ?? shelf).length || (state.items.length && !answers))) return drawBones();
   if (!about) return;
   if (!about.sightings) return drawEmpty();
   if (answers) return drawAnswers();
@@ -561,7 +566,8 @@ function drawAnswers() {
   if (!answers.length) return drawNobody();
   const title = `${many(answers.length, "sighting")}, nearest first`;
   head(title, `Of ${about.sightings.toLocaleString("en")}, in ${seconds < 1 ? `${Math.round(1000 * seconds)} ms` : `${seconds.toFixed(1)} s`}. ` +
-    (about.parts.length > 1 ? "A tall bar: that part looks alike. Dots: one of the two pictures hides it." : ""));
+    (state.view === "passages" ? "The number is the rank of the best picture of a passage."
+      : about.parts.length > 1 ? "A tall bar: that part looks alike. Dots: one of the two pictures hides it." : ""));
   say(title);
   const focused = document.activeElement?.dataset?.id;
   if (state.view === "rank") $("shown").replaceChildren(el("div", { className: "grid" }, answers.map(tile)));
@@ -574,7 +580,7 @@ function frame(sighting, ...badges) {
 }
 
 function caption({ camera, when }) {
-  return el("span", { className: "facts" }, camera || "no camera", el("small", {}, brief(when) || "no time"));
+  return el("span", { className: "facts" }, cameraOf(camera), el("small", {}, brief(when) || "no time"));
 }
 
 const MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
@@ -629,6 +635,9 @@ function bars({ parts }) {
 
 const SLOT = 58; // pixels that a passage takes along the time
 
+/** Whether it has a place in time: beside dates, what counts from the beginning of a film has none. */
+const dated = ({ sighting: { time } }) => time !== null && (stamp.day || time >= DAY);
+
 function drawPassages() {
   const passages = new Map();
   for (const answer of state.answers) {
@@ -636,7 +645,7 @@ function drawPassages() {
     passages.has(passage) ? passages.get(passage).push(answer) : passages.set(passage, [answer]);
   }
   const lanes = Map.groupBy(passages.values(), ([best]) => best.sighting.camera);
-  const times = state.answers.map(({ sighting }) => sighting.time).filter((time) => time !== null);
+  const times = state.answers.filter(dated).map(({ sighting }) => sighting.time);
   const first = Math.min(...times), last = Math.max(...times);
   const timed = times.length > 1 && last > first && wide.matches;
   const order = [...lanes].sort(([a], [b]) => a.localeCompare(b, "en", { numeric: true }));
@@ -658,14 +667,13 @@ function axis(first, last) {
 }
 
 function lane(camera, passages, place) {
-  const dated = (passage) => passage[0].sighting.time !== null;
   const byTime = passages.toSorted(([a], [b]) => (a.sighting.time ?? Infinity) - (b.sighting.time ?? Infinity));
   const tracks = [];
-  if (place && byTime.some(dated)) tracks.push(timedTrack(byTime.filter(dated), place));
-  const rest = place ? byTime.filter((passage) => !dated(passage)) : byTime;
+  if (place && byTime.some(([best]) => dated(best))) tracks.push(timedTrack(byTime.filter(([best]) => dated(best)), place));
+  const rest = place ? byTime.filter(([best]) => !dated(best)) : byTime;
   if (rest.length) tracks.push(el("div", { className: "track untimed" }, rest.map(passage)));
   return el("section", { className: "lane" },
-    el("h2", {}, camera || "No camera", el("small", {}, many(passages.length, "passage"))), el("div", {}, tracks));
+    el("h2", {}, cameraOf(camera), el("small", {}, many(passages.length, "passage"))), el("div", {}, tracks));
 }
 
 /** Passages where they stand in time; those that would cover each other stand in rows. */
@@ -704,7 +712,7 @@ function compare(answer) {
   for (const canvas of canvases) Object.assign(canvas, { width: 300, height: 600 });
   Promise.all([imageOf(sighting.id), mapsOf(sighting.id)]).then((got) => (([image, maps] = got), repaint()));
   imageOf(sighting.id).then((got) => ((image = got), repaint()));
-  const sides = [["The query", query?.sighting ? named(query.sighting) : ""], [sighting.camera || "no camera", sighting.when]];
+  const sides = [["The query", query?.sighting ? named(query.sighting) : ""], [cameraOf(sighting.camera), sighting.when]];
   const figures = canvases.map((canvas, side) => el("figure", {}, canvas,
     el("figcaption", {}, sides[side][0], el("small", {}, sides[side][1]))));
   const rows = state.about.parts.map((name, part) => {
