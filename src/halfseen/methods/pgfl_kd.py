@@ -18,7 +18,7 @@ Where the paper errs, is silent, or can be read in two ways:
 * `parts_loss` "contrastive" is eq. 5; "consistency" is Table 7's other row, eq. 4 with f_P in the place of f_E.
 * Eq. 4 sums over the channels. Its value is ‖f_F‖², so it never falls to 0: it pushes f_G along f_F, whose length runs
   away at high rates. `lengths` "own" is eq. 4 and 5 as printed; "unit" compares directions alone (in eq. 5 those of
-  each part). Neither softmax, of eq. 2 and of eq. 5, has a `temperature`; where they see cosines both want one (0.07).
+  each part, which wants a `temperature`: 0.07, say).
 * `last_stage` "separate": the pose's branches have a copy of their own, as the numbers in Table 8 suggest.
 * Margin, smoothing, weight decay, the way of comparing f_G: BoT's. There is no warm-up, as none is mentioned.
 """
@@ -163,7 +163,7 @@ class PGFLKD(nn.Module):
         local, attention = pool(guided, heat, self.config.gap), None  # eq. 1
         vectors = {"global": cells.mean((2, 3))}
         if self.used & FEB:
-            attention = likeness(guided, local.mean(1), self.config)
+            attention = likeness(guided, local.mean(1), self.config.attention)
             vectors["foreground"] = pool(guided, attention[:, None])[:, 0]  # eq. 3
             vectors["enhanced"] = vectors["foreground"] + vectors["global"]
         if self.used & SAB:
@@ -224,11 +224,11 @@ def part_heat(cues: Cues, config: Config, *, grid: tuple[int, int], image: tuple
     return spatial_softmax(heatmap_groups(seen, GROUPS, config.merge), config.scale)
 
 
-def likeness(cells: Tensor, foreground: Tensor, config: Config) -> Tensor:
+def likeness(cells: Tensor, foreground: Tensor, kind: Attention) -> Tensor:
     """Eq. 2: a [B,h,w], how like f_L as `foreground` [B,D] each of the `cells` [B,D,h,w] is; sums to 1."""
-    if config.attention == "cosine":
+    if kind == "cosine":
         cells, foreground = F.normalize(cells, dim=1), F.normalize(foreground, dim=1)
-    products = torch.einsum("bdhw,bd->bhw", cells, foreground) / config.temperature
+    products = torch.einsum("bdhw,bd->bhw", cells, foreground)
     return products.flatten(1).softmax(1).view_as(products)
 
 
