@@ -1,32 +1,22 @@
 #!/usr/bin/env bash
 # PGFL-KD's Fig. 3 on the world, mini tier: mAP against the weight of the consistency loss (lambda_cl) and of the parts'
-# (lambda_mcl), one moved while the other stays at 0.25. Three to four minutes a training on two quiet cores.
+# (lambda_mcl), one moved while the other stays at 0.25. Some eight minutes a training on two quiet cores.
 #
 #   runs/pgfl_sweep.sh FOLDER WEIGHTS [SEEDS]
 #
 # FOLDER and WEIGHTS are those of runs/mini.sh, which may share them. The caption of the printed figure exchanges the two
 # symbols; both of its curves have their peak at 0.25. Where its other points lie is not printed: these are ours.
-set -euo pipefail
-folder=${1:?a folder for the world and the trainings}
-weights=${2:?a file with the weights to begin with, or hub}
-seeds=${3:-0 1 2}
+source "$(dirname "$0")/world.sh"
 
-halfseen world render "$folder/world" --ids 200 --images 20 --cameras 6 --size 128x64 --seed 0
-
-run() { # CL MCL: one training for each seed, and its scores
-  for seed in $seeds; do
-    out=$folder/pgfl-cl$1-mcl$2-$seed
-    halfseen train pgfl_kd --tier mini --data world --root "$folder/world" --weights "$weights" --device cpu \
-      --seed "$seed" --out "$out" --every 0 --config.lambda-cl "$1" --config.lambda-mcl "$2"
-    halfseen evaluate --weights "$out/last.safetensors" --root "$folder/world" --json \
-      --data world --data world:holistic --data world:re-occluded --data world:partial >"$out/scores.json"
-  done
+sweep() { # CL MCL
+  run "pgfl-cl$1-mcl$2" pgfl_kd --config.lambda-cl "$1" --config.lambda-mcl "$2" --config.attention cosine \
+    --config.lengths unit --config.temperature 0.07 --recipe.epochs 12
 }
 
-run 0.25 0.25
+sweep 0.25 0.25
 for other in 0 0.05 0.1 0.5 1; do
-  run "$other" 0.25
-  run 0.25 "$other"
+  sweep "$other" 0.25
+  sweep 0.25 "$other"
 done
 
 python - "$folder" <<'END'

@@ -91,7 +91,7 @@ def contrast_by_loop(whole: Tensor, parts: Tensor, temperature: float, unit: boo
     for g, p in zip(whole.tolist(), parts.tolist(), strict=True):
         places, teachers = ([row[length * k : length * (k + 1)] for k in range(8)] for row in (g, p))
         if unit:
-            places, teachers = ([[x / math.hypot(*v) for x in v] for v in side] for side in (places, teachers))
+            places, teachers = ([[x / (math.hypot(*v) or 1) for x in v] for v in side] for side in (places, teachers))
         for i in range(8):
             likes = [
                 math.exp(math.fsum(a * b for a, b in zip(places[j], teachers[i], strict=True)) / temperature)
@@ -200,15 +200,35 @@ def test_lessons_teach_the_global_vector_alone() -> None:
 
 
 @pytest.mark.usefixtures("_thin")
-@pytest.mark.parametrize("kind", ["dot", "cosine", "consistency"])
-def test_parts_may_be_taught_in_three_ways(kind: Literal["dot", "cosine", "consistency"]) -> None:
-    out, terms = terms_of(Config(parts_loss=kind, temperature=0.5, lambda_mcl=1.0))
-    student, teacher = out.vectors["global"].detach(), out.vectors["aligned"].detach()
-    if kind == "consistency":
-        want = (student - teacher).square().sum(1).mean()
-    else:
-        want = contrastive(student, teacher, 0.5, unit=kind == "cosine")
-    torch.testing.assert_close(terms["parts"].detach(), want)
+@pytest.mark.parametrize("kind", ["contrastive", "consistency"])
+@pytest.mark.parametrize("lengths", ["own", "unit"])
+def test_lessons_are_about_vectors_or_their_directions(
+    kind: Literal["contrastive", "consistency"], lengths: Literal["own", "unit"]
+) -> None:
+    config = Config(parts_loss=kind, lengths=lengths, temperature=0.5, lambda_cl=1.0, lambda_mcl=1.0)
+    out, terms = terms_of(config)
+    made = {name: vector.detach().double() for name, vector in out.vectors.items()}
+
+    def gap(name: str) -> float:
+        one, other = made["global"], made[name]
+        if lengths == "unit":
+            one, other = (x / x.norm(dim=1, keepdim=True).clamp(min=1e-12) for x in (one, other))
+        return float((one - other).square().sum()) / 4
+
+    assert terms["consistency"].item() == pytest.approx(gap("enhanced"), rel=1e-4)
+    contrast = contrast_by_loop(made["global"], made["aligned"], 0.5, unit=lengths == "unit")
+    assert terms["parts"].item() == pytest.approx(contrast if kind == "contrastive" else gap("aligned"), rel=1e-4)
+
+
+def test_a_lesson_of_directions_leaves_the_length_alone() -> None:
+    whole, parts = vectors(8)
+    for lesson in (consistency(whole, parts, unit=True), contrastive(whole, parts, 1.0, unit=True)):
+        (slope,) = slopes_of(lesson, whole)
+        assert slope is not None
+        torch.testing.assert_close(
+            (slope * whole).sum(1), torch.zeros(len(whole), dtype=whole.dtype), atol=1e-6, rtol=0
+        )
+        assert slope.abs().max() > 1e-4
 
 
 def test_losses_want_joints() -> None:

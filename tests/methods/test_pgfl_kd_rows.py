@@ -43,7 +43,7 @@ def test_the_published_tables_are_all_there() -> None:
         (("global", "enhanced", "fused"), 0.25, 0.25),
     ]
     assert ladder[-1] == Config() == ROWS["7-contrastive"] == ROWS["8-global"]
-    assert replace(ROWS["7-consistency"], parts_loss="dot") == Config()
+    assert replace(ROWS["7-consistency"], parts_loss="contrastive") == Config()
     tested = {name: row.test for name, row in ROWS.items() if name.startswith("8-")}
     assert list(tested.values()) == ["global", "global", "aligned", "fused", "foreground", "enhanced"]
     assert all(replace(ROWS[name], test="global") == Config() for name in tested if name != "8-baseline")
@@ -69,7 +69,8 @@ def test_the_vectors_of_table_8_are_of_one_training() -> None:
         ({"merge": "mean"}, "merge is 'mean'; allowed are sum, max"),
         ({"gap": "cells"}, "gap is 'cells'; allowed are grid, mask"),
         ({"attention": "soft"}, "attention is 'soft'; allowed are dot, cosine"),
-        ({"parts_loss": "mse"}, "parts_loss is 'mse'; allowed are dot, cosine, consistency"),
+        ({"parts_loss": "mse"}, "parts_loss is 'mse'; allowed are contrastive, consistency"),
+        ({"lengths": "unity"}, "lengths is 'unity'; allowed are own, unit"),
         ({"reid": ("global", "local")}, "reid is 'local'; allowed are global, foreground, enhanced, aligned, fused"),
         ({"test": "all"}, "test is 'all'; allowed are global"),
         ({"reid": ()}, "name one vector or more"),

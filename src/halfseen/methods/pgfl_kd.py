@@ -15,9 +15,10 @@ Where the paper errs, is silent, or can be read in two ways:
 * `merge`, `scale`: joints of a group are added, and the softmax multiplies by 10 (HOReID); otherwise it is nearly even.
 * The frozen pose network is not part of this file: its joints come as cues, drawn on the grid itself and about as wide
   as its heatmaps; what was erased or pasted over does not show. The map of a group that nobody found is even.
-* `parts_loss` "dot" is eq. 5, without temperature as printed; "cosine" is the same of parts of length 1, which wants a
-  `temperature` (0.07, say); "consistency" is Table 7's other row, eq. 4 with f_P in the place of f_E.
-* Eq. 4 sums over the channels. Its value is ‖f_F‖², so it never falls to 0: it pushes f_G along f_F.
+* `parts_loss` "contrastive" is eq. 5; "consistency" is Table 7's other row, eq. 4 with f_P in the place of f_E.
+* Eq. 4 sums over the channels. Its value is ‖f_F‖², so it never falls to 0: it pushes f_G along f_F, whose length runs
+  away at high rates. `lengths` "own" is eq. 4 and 5 as printed; "unit" compares directions alone (in eq. 5 those of
+  each part, which wants a `temperature`: 0.07, say).
 * `last_stage` "separate": the pose's branches have a copy of their own, as the numbers in Table 8 suggest.
 * Margin, smoothing, weight decay, the way of comparing f_G: BoT's. There is no warm-up, as none is mentioned.
 """
@@ -50,7 +51,8 @@ LastStage: TypeAlias = Literal["shared", "separate"]
 Merge: TypeAlias = Literal["sum", "max"]
 Gap: TypeAlias = Literal["grid", "mask"]
 Attention: TypeAlias = Literal["dot", "cosine"]
-PartsLoss: TypeAlias = Literal["dot", "cosine", "consistency"]
+PartsLoss: TypeAlias = Literal["contrastive", "consistency"]
+Lengths: TypeAlias = Literal["own", "unit"]
 
 GROUPS = KEYPOINT_GROUPS["pgfl_kd"]
 MAP_WIDTH = 0.5  # of what parts are drawn with: the pose network's maps deviate by 2 cells of 96×32
@@ -63,11 +65,10 @@ class Config:
     """The paper's choices, and what may stand in their place.
 
     `reid` names the vectors with identity and triplet losses, `test` the one that is compared. `parts_loss` is what
-    `lambda_mcl` weighs. `margin` None is the soft triplet.
+    `lambda_mcl` weighs, `lengths` are those of what teaches and is taught. `margin` None is the soft triplet.
     """
 
     backbone: str = "resnet50"
-    last_stride: int = 1
     last_stage: LastStage = "shared"
     merge: Merge = "sum"
     scale: float = 10.0
@@ -75,7 +76,8 @@ class Config:
     attention: Attention = "dot"
     reid: tuple[Vector, ...] = ("global", "enhanced", "fused")
     lambda_cl: float = 0.25
-    parts_loss: PartsLoss = "dot"
+    parts_loss: PartsLoss = "contrastive"
+    lengths: Lengths = "own"
     lambda_mcl: float = 0.25
     temperature: float = 1.0
     margin: float | None = 0.3
@@ -89,6 +91,7 @@ class Config:
         check_choice("gap", self.gap, Gap)
         check_choice("attention", self.attention, Attention)
         check_choice("parts_loss", self.parts_loss, PartsLoss)
+        check_choice("lengths", self.lengths, Lengths)
         for name in self.reid:
             check_choice("reid", name, Vector)
         check_choice("test", self.test, Vector)
@@ -137,7 +140,7 @@ class PGFLKD(nn.Module):
     ) -> None:
         super().__init__()
         self.config, self.used = config, config.used(training=people > 0)
-        self.backbone = make_backbone(config.backbone, image=image, last_stride=config.last_stride, weights=weights)
+        self.backbone = make_backbone(config.backbone, image=image, last_stride=1, weights=weights)
         dim, (h, w) = self.backbone.dim, self.backbone.grid
         if self.used != {"global"} and config.last_stage == "separate":
             self.second = SecondStage(self.backbone, image)
@@ -241,22 +244,26 @@ def losses(out: Output, batch: Batch, config: Config) -> dict[str, Tensor]:
     triplet = partial(part_triplet, margin=config.margin)
     table: GiltTable = dict.fromkeys(config.reid, (1, 1))
     terms = gilt(table, out.vectors, out.logits, batch.pids, smoothing=config.smoothing, triplet=triplet)
-    student = out.vectors["global"]
+    student, unit = out.vectors["global"], config.lengths == "unit"
     if config.lambda_cl:
-        terms["consistency"] = config.lambda_cl * consistency(student, out.vectors["enhanced"])
+        terms["consistency"] = config.lambda_cl * consistency(student, out.vectors["enhanced"], unit=unit)
     if config.lambda_mcl:
-        teacher = out.vectors["aligned"]
         if config.parts_loss == "consistency":
-            terms["parts"] = config.lambda_mcl * consistency(student, teacher)
+            taught = consistency(student, out.vectors["aligned"], unit=unit)
         else:
-            unit = config.parts_loss == "cosine"
-            terms["parts"] = config.lambda_mcl * contrastive(student, teacher, config.temperature, unit=unit)
+            taught = contrastive(student, out.vectors["aligned"], config.temperature, unit=unit)
+        terms["parts"] = config.lambda_mcl * taught
     return terms
 
 
-def consistency(student: Tensor, teacher: Tensor) -> Tensor:
-    """Eq. 4: how far `student` is from `teacher`, [B,D] each, squared. The teacher does not learn."""
-    return (student - teacher.detach()).square().sum(1).mean()
+def consistency(student: Tensor, teacher: Tensor, *, unit: bool = False) -> Tensor:
+    """Eq. 4: how far `student` is from `teacher`, [B,D] each, squared. The teacher does not learn.
+
+    `unit`: both are brought to length 1.
+    """
+    pair = student, teacher.detach()
+    one, other = (F.normalize(vector, dim=1) for vector in pair) if unit else pair
+    return (one - other).square().sum(1).mean()
 
 
 def contrastive(student: Tensor, teacher: Tensor, temperature: float, *, unit: bool = False) -> Tensor:
