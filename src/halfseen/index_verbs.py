@@ -52,6 +52,8 @@ class Index:
     """Encode in bfloat16 where that is safe."""
     watch: bool = False
     """Go on looking for new files until Ctrl-C."""
+    cluster: str | None = None
+    """A Ray cluster whose machines read and encode: host:port, auto (the one of this machine), or local."""
     json: bool = False
     """Print the report as JSON; with --watch a line for each time that something is added."""
 
@@ -72,13 +74,21 @@ class Index:
             bars=printing.progress_bar,
             say=lambda fault: printing.print_note(f"left out: {fault}"),
         )
+        if self.watch and self.cluster:
+            raise InputError("--watch is for one machine; leave out --cluster, or index from time to time")
         if not self.paths:
             raise InputError("what is to be indexed? give folders, pictures, films or tables")
         model = open_model(self.model, self.device, "bfloat16" if self.autocast else "float32")
         gallery = open_or_make(self.gallery, model.facts)
         if self.watch:
             watch(self.paths, gallery, model, settings, lambda report: self._print(report, gallery))
-        self._print(index(self.paths, gallery, model, settings), gallery)
+        if self.cluster:
+            from halfseen.gallery.indexing.cluster import index_on  # noqa: PLC0415
+
+            report = index_on(self.cluster, self.paths, gallery, model, settings, device=self.device)
+        else:
+            report = index(self.paths, gallery, model, settings)
+        self._print(report, gallery)
         return 0
 
     def _print(self, report: Report, gallery: Gallery) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -14,6 +15,8 @@ from halfseen.data.files import shown
 from halfseen.types import InputError
 
 if TYPE_CHECKING:
+    from halfseen.gallery.search import Search
+    from halfseen.gallery.store import Gallery
     from halfseen.service.running import Certificate
     from halfseen.service.settings import Settings
 
@@ -52,6 +55,8 @@ class Serve:
     """Searches a minute of one client; 0: any number."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: a GPU if there is one."""
+    cluster: str | None = None
+    """A Ray cluster whose machines hold the vectors, each some: host:port, auto (the one of this machine), or local."""
 
     def run(self) -> int:
         _check_packages()
@@ -66,14 +71,26 @@ class Serve:
             printing.print_note(f"note: {fault}")
         model = open_model(self.model, self.device)
         gallery = Gallery.open(self.gallery, model.facts)
-        with closing(listen(self.host, self.port)) as ear:
-            app = make_app(gallery, model, settings)
+        with closing(listen(self.host, self.port)) as ear, self._search(gallery) as search:
+            app = make_app(gallery, model, settings, search)
             printing.print_line(
                 f"{address(ear, certificate)} shows {len(gallery):,} sightings until Ctrl-C; who searches is noted in "
                 f"{shown(settings.log)}"
             )
             serve(app, ear, certificate)
         return 0
+
+    @contextmanager
+    def _search(self, gallery: Gallery) -> Iterator[Search | None]:
+        """What the cluster makes of it, if there is one."""
+        if not self.cluster:
+            yield None
+            return
+        from halfseen.gallery.machines import joined  # noqa: PLC0415
+        from halfseen.gallery.sharded import Sharded  # noqa: PLC0415
+
+        with joined(self.cluster):
+            yield Sharded(gallery)
 
     def _settings(self) -> Settings:
         from halfseen.service.settings import Settings  # noqa: PLC0415

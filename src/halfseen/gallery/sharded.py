@@ -1,0 +1,169 @@
+"""Exact search over more machines than one: the vectors lie in shards, each in a process (an actor) of a Ray cluster.
+
+A shard is a `Search` over its share of the rows. It finds its own k nearest by (distance, id), and the k nearest of all
+are among these. Each distance comes of one row and one query, by the same operations wherever the row lies, so the
+answers are those of one machine to the last bit.
+
+All shards answer from the version of the gallery that the question names. A shard whose process or machine is lost is
+begun again on another by Ray, which asks it again; it then reads its rows of that version once more. Where that version
+is gone meanwhile, as after `forget`, the search goes on with the newest.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from copy import copy
+from threading import Lock
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import torch
+
+from halfseen.gallery.machines import ray, told
+from halfseen.gallery.planes import Planes
+from halfseen.gallery.probes import Found, Probes
+from halfseen.gallery.search import Loaded, Search
+from halfseen.gallery.sightings import Ask, ModelFacts, Sighting, Where
+from halfseen.gallery.store import AHEAD, IMAGES, Gallery
+from halfseen.gallery.tables import guarded, joined, lance, local, retried
+
+BLOCK = 1024  # ids that follow each other lie in one shard
+KEPT = 2  # versions that a shard can be asked about: searches go on while the next is read
+AT_ONCE = 4  # questions, one of which may be what makes it read the next version
+ROOM, PATIENCE = 300.0, 900.0  # seconds until all shards have a place, and until a lost one must be back
+BESIDE = 22  # bytes that a part takes beside its vector, as `Search` reckons
+
+
+class Share(NamedTuple):
+    """Every `of`-th block of ids, from the block `number` on: adding and removing others moves no row."""
+
+    number: int
+    of: int
+
+    @property
+    def rows(self) -> str:
+        """SQL for them."""
+        first = self.number * BLOCK
+        return f"_rowid % {self.of * BLOCK} BETWEEN {first} AND {first + BLOCK - 1}"
+
+
+class Part(Gallery):
+    """A share of a gallery's rows, at one version, as if that were all: nothing refreshes it."""
+
+    def __init__(self, folder: str, model: ModelFacts, share: Share, version: int) -> None:
+        with guarded(folder, "opening"):
+            images = lance().dataset(joined(folder, IMAGES), version=version)
+        super().__init__(folder, images, model)
+        self._share = share
+
+    def refresh(self) -> bool:
+        return False
+
+    def notes(self) -> dict[str, Any]:
+        """None: what was learned is of the whole."""
+        return {}
+
+    def table(self, columns: Sequence[str]) -> pa.Table:
+        return self._table(list(columns), self._share.rows).sort_by("_rowid")
+
+    def scan(self, columns: Sequence[str], rows: int, after: int = -1) -> Iterator[pa.RecordBatch]:
+        with self._reading() as images:
+            yield from images.to_batches(
+                columns=list(columns),
+                filter=f"_rowid > {after} AND {self._share.rows}" if after >= 0 else self._share.rows,
+                with_row_id=True,
+                batch_size=rows,
+                batch_readahead=4,
+                io_buffer_size=AHEAD,
+            )
+
+
+class Shard:
+    """What one process of the cluster holds; calls may come from several threads."""
+
+    def __init__(self, folder: str, model: ModelFacts, share: Share, memory: int | None, threads: int | None) -> None:
+        torch.set_num_threads(threads or os.cpu_count() or 1)  # Ray would leave one
+        self._about, self._memory = (folder, model, share), memory
+        self._searches: dict[int, Search] = {}  # by version
+        self._one = Lock()
+
+    def ready(self) -> None:
+        """It has a place."""
+
+    def load(self, version: int) -> int:
+        """Have that version ready; tells how many rows there are."""
+        return len(self._at(version))
+
+    def nearest(self, version: int, probes: Probes, k: int, wheres: Sequence[Where]) -> Found:
+        return self._at(version).nearest(probes, k, wheres)
+
+    def _at(self, version: int) -> Search:
+        if version not in self._searches:
+            with self._one:
+                if version not in self._searches:
+                    others = {one: self._searches[one] for one in sorted(self._searches)[1 - KEPT :]}
+                    self._searches = others | {version: self._made(version, others)}
+        return self._searches[version]
+
+    def _made(self, version: int, others: dict[int, Search]) -> Search:
+        part, newest = Part(*self._about, version), max(others, default=version)
+        if newest >= version:
+            return Search(part, memory=self._memory)
+        later = copy(others[newest])  # what both have is not read again, and the earlier one stays as it is
+        later.gallery = part
+        later.refresh()
+        return later
+
+
+class Sharded(Search):
+    """A `Search` whose vectors lie in `shards` processes (None: one on each machine) of the cluster that was joined.
+
+    All machines must see the gallery's folder under the same name, or it lies in an object store. `memory`: as for
+    `Search`, of each shard. `threads`: of each; None: all that its machine has.
+    """
+
+    def __init__(
+        self, gallery: Gallery, shards: int | None = None, *, memory: int | None = None, threads: int | None = None
+    ) -> None:
+        folder = os.path.abspath(gallery.folder) if local(gallery.folder) else gallery.folder  # noqa: PTH100
+        count = shards or max(1, sum(node["Alive"] for node in ray().nodes()))
+        size = -(-len(gallery) // count) * len(gallery.model.parts) * (2 * gallery.model.dim + BESIDE)
+        actor = ray().remote(
+            max_restarts=-1,
+            max_task_retries=-1,  # while a machine is not yet known to be lost, each attempt counts
+            max_concurrency=AT_ONCE,
+            scheduling_strategy="SPREAD",
+            memory=size if memory is None else min(size, memory),
+        )(Shard)
+        self._shards = [
+            actor.remote(folder, gallery.model, Share(number, count), memory, threads) for number in range(count)
+        ]
+        with told():
+            ray().get([shard.ready.remote() for shard in self._shards], timeout=ROOM)
+        super().__init__(gallery, memory=0)
+
+    def searches(self, asks: Sequence[Ask]) -> list[list[Sighting]]:
+        return retried(lambda: super(Sharded, self).searches(asks), self.refresh)
+
+    def nearest(self, probes: Probes, k: int, wheres: Sequence[Where] = ()) -> Found:
+        return retried(lambda: super(Sharded, self).nearest(probes, k, wheres), self.refresh)
+
+    def _nearest(self, loaded: Loaded, probes: Probes, k: int, wheres: Sequence[Where]) -> Found:
+        found = Found.room(len(probes), 0, len(self.gallery.model.parts))
+        question = ray().put(probes)
+        for other in self._answers("nearest", loaded.version, question, k, wheres):
+            found = found.joined(other, k)
+        return found
+
+    def _load(self, before: Sequence[Planes]) -> Loaded:
+        loaded = super()._load(before)
+        self._answers("load", loaded.version)
+        return loaded
+
+    def _answers(self, call: str, *words: Any) -> list[Any]:
+        with told():
+            answers: list[Any] = ray().get(
+                [getattr(shard, call).remote(*words) for shard in self._shards], timeout=PATIENCE
+            )
+        return answers

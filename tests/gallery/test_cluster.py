@@ -1,0 +1,183 @@
+"""Indexing by a cluster: what one machine makes, once, also when processes and a machine are lost on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+pytest.importorskip("lance", reason="galleries need pylance: pip install 'halfseen[search]'")
+
+from halfseen.data.images import save_image
+from halfseen.gallery.indexing import cluster, films
+from halfseen.gallery.indexing import index as indexing
+from halfseen.gallery.indexing.cluster import Given, Work, index_on
+from halfseen.gallery.indexing.index import Report, Settings, index
+from halfseen.gallery.indexing.model import Model, open_model
+from halfseen.gallery.store import Gallery
+from halfseen.types import InputError, Progress
+from passers import BLUE, RED, Walker, find, save_film
+from raylets import QUIET, Raylets, raylets
+from served import person, save_tiny
+
+pytestmark = [
+    pytest.mark.ray,
+    QUIET,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context"),  # of its own defaults
+]
+MARKS = "HALFSEEN_TEST_MARKS"  # where processes of the cluster note what they begin
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Raylets]:
+    pytest.importorskip("ray", reason="needs the extra scale: pip install 'halfseen[scale]'")
+    os.environ[MARKS] = str(tmp_path_factory.mktemp("marks"))
+    with raylets() as both:
+        yield both
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny(tmp_path_factory.mktemp("model") / "tiny.safetensors")
+
+
+@pytest.fixture
+def model(weights: Path) -> Model:
+    return open_model(weights, "cpu")
+
+
+def folder_of(path: Path, count: int) -> Path:
+    path.mkdir()
+    for number in range(count):
+        save_image(path / f"{number}.png", person(number, 0))
+    return path
+
+
+def contents(gallery: Gallery) -> list[tuple[Any, ...]]:
+    """All that is stored, but for ids and vectors, which are compared with a tolerance."""
+    facts = gallery.rows()
+    return sorted((repr(fact), fact.thumbnail) for fact in facts.values())
+
+
+def alike(one: Gallery, two: Gallery) -> bool:
+    """Whether the vectors are the same, but for what sums in another order may change."""
+    return torch.allclose(vectors(one), vectors(two), atol=2e-3)
+
+
+def vectors(gallery: Gallery) -> torch.Tensor:
+    ids, embedding = gallery.embedding()
+    facts = gallery.rows(ids)
+    order = sorted(range(len(ids)), key=lambda row: repr(facts[ids[row]]))
+    return embedding.vectors[order]
+
+
+def of_report(report: Report) -> tuple[Any, ...]:
+    return report.added, report.pictures, report.films, report.passages, report.known, report.faults
+
+
+def coloured(given: Given) -> Work:
+    """As `watching`, with a detector that knows the people of the film by their colours."""
+    patch = pytest.MonkeyPatch()  # for good: the process is begun for this
+    patch.setattr(cluster, "load_detector", lambda *_: find)
+    patch.setattr(films, "STRETCH", 4)
+    return cluster.watching(given)
+
+
+@pytest.mark.usefixtures("two")
+def test_a_cluster_makes_what_one_machine_makes(tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = folder_of(tmp_path / "set", 21)
+    (folder / "copy.png").write_bytes((folder / "3.png").read_bytes())
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8 broken\n")
+    save_film(folder / "street.avi", [Walker(RED, 0.5, 4, 10, 25), Walker(BLUE, 5, 9, 120, -25)], 10)
+    (folder / "copy.avi").write_bytes((folder / "street.avi").read_bytes())
+    (folder / "none.avi").write_bytes(b"no film")
+    monkeypatch.setattr(indexing, "load_detector", lambda *_: find)
+    monkeypatch.setattr(films, "STRETCH", 4)
+    monkeypatch.setattr(cluster, "watching", coloured)
+    here, there = (Gallery.create(tmp_path / name, model.facts) for name in ("here", "there"))
+    told: list[str] = []
+    report = index_on("auto", [folder], there, model, Settings(batch=4, say=told.append))
+    assert of_report(report) == of_report(index([folder], here, model, Settings(batch=4)))
+    assert (report.pictures, report.films, report.known, len(report.faults)) == (21, 1, 2, 2)
+    assert told == report.faults
+    assert all(sentence.startswith(str(folder)) and "\n" not in sentence for sentence in told)
+    assert contents(here) == contents(there)
+    assert alike(here, there)
+    assert there.verify() == []
+    save_image(folder / "new.png", person(40, 0))
+    paths = [folder / name for name in ("4.png", "copy.png", "new.png", "broken.jpg")]
+    again = index_on("auto", paths, there, model, Settings(batch=4))
+    assert (again.added, again.known, again.faults) == (1, 2, told[:1])
+
+
+def dying(given: Given) -> Work:
+    """As `encoding`, slowly; each process notes what it begins, and who meets the picture `5.png` first is killed."""
+    work, marks = cluster.encoding(given), Path(os.environ[MARKS])
+
+    def slow(lot: Any) -> Iterator[Any]:
+        names = [source.path.name for source in lot]
+        (marks / f"{names[0]} {time.monotonic_ns()}").touch()
+        if "5.png" in names and not (marks / "killed").exists():
+            (marks / "killed").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.3)
+        yield from work(lot)
+
+    return slow
+
+
+def test_processes_and_machines_that_are_lost_lose_and_double_nothing(
+    two: Raylets, tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, gallery = folder_of(tmp_path / "set", 60), Gallery.create(tmp_path / "g", model.facts)
+    monkeypatch.setattr(cluster, "encoding", dying)
+    monkeypatch.setattr(indexing, "ROWS", 8)
+    lost = False
+
+    @contextmanager
+    def bars(_: str) -> Iterator[Progress]:
+        def heard(done: int, _: int) -> None:
+            nonlocal lost
+            if done >= 12 and not lost:
+                lost = True
+                two.lose()
+
+        yield heard
+
+    report = index_on("auto", [folder], gallery, model, Settings(batch=3, bars=bars))
+    two.come_back()
+    marks = [path.name.partition(" ")[0] for path in Path(os.environ[MARKS]).iterdir()]
+    assert "killed" in marks
+    assert lost
+    assert len(marks) - 1 > len(set(marks) - {"killed"}) == 20  # some lots were begun twice
+    assert (report.added, report.pictures, report.faults) == (60, 60, [])
+    images = [Path(fact.image).name for fact in gallery.rows().values()]
+    assert sorted(images) == sorted(f"{number}.png" for number in range(60))
+    assert gallery.verify() == []
+    assert index([folder], gallery, model).known == 60
+
+
+@pytest.mark.usefixtures("two")
+def test_the_command(run: Run, tmp_path: Path, weights: Path) -> None:
+    folder = folder_of(tmp_path / "set", 3)
+    words = ("index", folder, "--gallery", tmp_path / "g", "--model", weights, "--cluster", "auto")
+    code, out, _ = run(*words, "--json")
+    assert code == 0
+    assert json.loads(out)["added"] == 3
+    assert run(*words, "--watch")[0] == 2
+
+
+@pytest.mark.usefixtures("two")
+def test_what_is_wrong_with_a_detector_is_one_sentence(tmp_path: Path, model: Model) -> None:
+    film = save_film(tmp_path / "street.avi", [], 1)
+    with pytest.raises(InputError, match="--weights belong to --detector mobilenet"):
+        index_on("auto", [film], Gallery.create(tmp_path / "g", model.facts), model, Settings(weights=film))
