@@ -33,7 +33,8 @@ Refused = Callable[..., str]
 
 TINY = Setting(ids=6, images=8, cameras=3, height=128, width=64, sharing=0.3)  # the demo's own size: nothing is resized
 QUICK = {"height": 64, "width": 32, "people": 3, "epochs": 2, "warmup": 1, "lr": 2e-3}
-FILES = ["bot", "bpbreid", "gallery.safetensors", "query.safetensors", "report.html"]
+FILES = ["bot", "bpbreid", "gallery.safetensors", "query.safetensors", "report.html"]  # and those of `demo_page`
+PAGE = ["answers.png", "street", "who.png"]
 
 
 @pytest.fixture(scope="module")
@@ -89,11 +90,12 @@ def test_the_table_is_what_the_weights_evaluate_to(ran: Ran) -> None:
 
 
 def test_what_it_leaves_can_be_opened_and_used(ran: Ran, run: Run) -> None:
-    assert sorted(path.name for path in ran.out.iterdir()) == FILES
+    assert sorted(path.name for path in ran.out.iterdir()) == sorted(FILES + PAGE)
     page = (ran.out / "report.html").read_text()
     assert "<title>BoT and BPBreID on street</title>" in page
     assert f"Open {ran.out}/report.html" in ran.printed
-    again = run(*ran.printed.rpartition("halfseen ")[2].split(), "--json")[1]  # what it says to try
+    (words,) = re.findall(r"^halfseen (evaluate .+)$", ran.printed, re.MULTILINE)  # what it says to try
+    again = run(*words.split(), "--json")[1]
     for protocol, scores in json.loads(again)["scores"].items():
         assert ran.rows["street", protocol][2:4] == [f"{100 * scores['mAP']:.1f}", f"{100 * scores['rank']['1']:.1f}"]
 
@@ -114,6 +116,7 @@ def test_twice_is_once(ran: Ran, run: Run) -> None:
     code, printed, _ = run("demo", "--out", ran.out)
     assert (code, Ran(printed, ran.out).rows) == (0, ran.rows)
     assert printed.count("begun before, and found there") == 2
+    assert " shows 15 pictures of the street.\n" in printed
     assert {name: (ran.out / name / LAST).read_bytes() for name in LESSONS} == before
 
 

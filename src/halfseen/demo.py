@@ -2,7 +2,8 @@
 
 A global baseline and BPBreID learn from scratch, on the same small backbone, with the same pictures and for as long.
 Nobody is real, nothing is downloaded, and the numbers are small: this shows how the parts of the house play together,
-and what it is worth to compare only what both pictures show. What the methods are worth is measured elsewhere.
+and what it is worth to compare only what both pictures show. What the methods are worth is measured elsewhere. At the
+end the model that comes with halfseen searches the same street, over HTTP (`demo_page`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from halfseen.data.embeddings import Encoded, save_encoded
 from halfseen.data.finding import PARTS
 from halfseen.data.sets import read_set
 from halfseen.data.variants import read_sample
+from halfseen.demo_page import show_page
 from halfseen.encode import cues_for
 from halfseen.evaluate import evaluate
 from halfseen.methods import METHODS
@@ -58,7 +60,8 @@ LESSONS = {
 
 
 def run_demo(out: Path) -> None:
-    """Train both networks into folders of `out`, encode, score, print one table, and write the report beside them.
+    """Train both networks into folders of `out`, encode, score, print one table, and write the report beside them;
+    then search the same street with the model that comes with halfseen.
 
     A training that was stopped goes on; one that is complete is not repeated.
     """
@@ -73,6 +76,7 @@ def run_demo(out: Path) -> None:
     columns["colours"] = [_colour_scores(splits) for splits in sets]
     _print_scores(columns)
     _save(out, [row[0] for row in results])
+    show_page(out)
 
 
 def _print_header(splits: Splits) -> None:
