@@ -97,8 +97,8 @@ def card(model: Path, before: Sets, after: Sets) -> Iterator[str]:
     yield f"Before the matrices were halved no score was more than {largest_change(before, after):.2f} points away."
     yield ""
     yield "Nobody real taught it to tell people apart, and real pictures are another matter than rendered ones: compare"
-    yield "the sets of real people above, if there are any, with the worlds. Measure on your own cameras before you rely on"
-    yield "it, and where you have labelled pictures, train on them."
+    yield "the sets of real people above, if there are any, with the worlds. Measure on your own cameras before you"
+    yield "rely on it, and where you have labelled pictures, train on them."
 
 
 def score_table(sets: Sets) -> Iterator[str]:

@@ -42,10 +42,9 @@ class GalleryInfo:
             printing.print_line(json.dumps(told))
             return 0
         model = told["model"]
-        printing.print_line(
-            f"{shown(self.gallery)}: {told['sightings']:,} sightings, {told['bytes'] / 2**20:,.1f} MiB, "
-            f"{told['since'] or 'no time'} to {told['until'] or 'no time'}"
-        )
+        times = f"{told['since']} to {told['until']}" if told["since"] else "times unknown"
+        size = f"{told['sightings']:,} sightings, {told['bytes'] / 2**20:,.1f} MiB"
+        printing.print_line(f"{shown(self.gallery)}: {size}, {times}")
         printing.print_line(f"model: {model['name']} {model['digest'][:12]}, parts: {', '.join(model['parts'])}")
         for what in ("cameras", "sources"):
             rows = ([shown(name) or "(none)", f"{count:,}"] for name, count in told[what].items())

@@ -258,6 +258,9 @@ def test_what_cannot_be_searched_is_one_sentence(
         "search", "who.png", *words, "--camera", "roof"
     )
     assert "--since: 'noon' is no time" in refused("search", "who.png", *words, "--since", "noon")
+    assert "ends before it begins: since 20, until 10" in refused(
+        "search", "who.png", *words, "--since", 20, "--until", 10
+    )
     assert "ask for at least one answer" in refused("search", "who.png", *words, "--count", 0)
     assert "there is no gallery at" in refused("search", "who.png", "--gallery", tmp_path, "--model", weights)
 

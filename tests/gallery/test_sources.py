@@ -54,9 +54,7 @@ def test_names_tell_and_those_that_do_not_are_left_out_in_one_line(folder: Path)
         ("film.mp4", Named("a")),
         ("2.jpg", Named("b")),
     ]
-    assert found.faults == [
-        f"no --pattern fits 2 files, such as {folder / 'a/1.JPG'}, and so they are left out: correct it, or add one"
-    ]
+    assert found.faults == [f"no --pattern fits 2 files, such as {folder / 'a/1.JPG'}; correct it, or add one"]
 
 
 def test_an_impossible_time_leaves_out_that_file_alone(tmp_path: Path) -> None:

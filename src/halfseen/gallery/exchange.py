@@ -78,7 +78,12 @@ def exported(folder: Path) -> tuple[ModelFacts, dict[str, Any]]:
         about = json.loads((folder / ABOUT).read_text())
         if isinstance(about["notes"], dict):
             return ModelFacts.noted(about["model"]), about["notes"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except OSError as error:
+        raise InputError(
+            f"{shown(folder)} holds no exported gallery ({ABOUT}: {error.strerror}); name the gallery first, then the "
+            f"folder that `halfseen gallery export` wrote"
+        ) from error
+    except (ValueError, TypeError, KeyError) as error:
         raise InputError(
             f"{shown(folder)} holds no exported gallery ({ABOUT}: {error}); choose another folder"
         ) from error

@@ -73,6 +73,11 @@ class Where:
     def __post_init__(self) -> None:
         if not all(math.isfinite(time) for time in (self.since, self.until) if time is not None):
             raise InputError(f"since {self.since} until {self.until} is no span of time; give finite numbers")
+        if self.since is not None and self.until is not None and self.since > self.until:
+            raise InputError(
+                f"the time asked for ends before it begins: since {self.since:.0f}, until {self.until:.0f} (in seconds); "
+                f"exchange the two"
+            )
 
     def __bool__(self) -> bool:
         return self != Where()

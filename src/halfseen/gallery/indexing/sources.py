@@ -91,8 +91,8 @@ def find(paths: Iterable[Path], patterns: Sequence[Pattern] = ()) -> Found:
             kinds = ", ".join(PICTURES + FILMS + TABLES)
             raise InputError(f"{shown(path)} is no folder and ends in none of {kinds}; give such files, or a folder")
     if found.strays:
-        few = f"{len(found.strays):,} file{'s'[: len(found.strays) > 1]}, such as {shown(found.strays[0])},"
-        found.faults.append(f"no --pattern fits {few} and so they are left out: correct it, or add one")
+        few = f"{len(found.strays):,} file{'s'[: len(found.strays) > 1]}, such as {shown(found.strays[0])}"
+        found.faults.append(f"no --pattern fits {few}; correct it, or add one")
     once: dict[Path, Source] = {}
     for source in found.sources:
         once.setdefault(source.path, source)
