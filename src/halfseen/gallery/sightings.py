@@ -75,8 +75,8 @@ class Where:
             raise InputError(f"since {self.since} until {self.until} is no span of time; give finite numbers")
         if self.since is not None and self.until is not None and self.since > self.until:
             raise InputError(
-                f"the time asked for ends before it begins: since {self.since:.0f}, until {self.until:.0f} (in seconds); "
-                f"exchange the two"
+                f"the time asked for ends before it begins: since {self.since:.0f}, until {self.until:.0f}, in "
+                f"seconds; exchange the two"
             )
 
     def __bool__(self) -> bool:
