@@ -98,7 +98,7 @@ def test_a_fault_is_told_once_and_a_mended_file_is_taken(
         folder, model, events, monkeypatch, say=told.append, patterns=(Pattern("{camera}_*.png"),)
     )
     assert [sentence.partition(";")[0] for sentence in told] == [
-        f"no --pattern fits 1 file, such as {folder / 'hall.png'}; correct it, or add one",
+        f"no --pattern fits 1 file, such as {folder / 'hall.png'}",
         f"{folder / 'gate_1.png'} is not a picture in a known format",
     ]
     assert [(report.added, len(report.faults)) for report in reports] == [(0, 1), (0, 1), (1, 0)]
