@@ -26,7 +26,6 @@ import torch
 pytest.importorskip("lance", reason="galleries need pylance: pip install 'halfseen[search]'")
 pytest.importorskip("fastapi", reason="the page needs fastapi: pip install 'halfseen[serve]'")
 
-from halfseen import demo_page
 from halfseen.data.images import read_image
 from halfseen.data.sets import SETS, read_set
 from halfseen.demo_page import asked, covered, show_page
@@ -145,7 +144,7 @@ def test_twice_is_once(shown: Shown) -> None:
 def test_without_the_extras_one_sentence_says_what_to_install(
     package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(demo_page, "find_spec", lambda name: None if name == package else object())
+    monkeypatch.setattr("halfseen.service.packages.find_spec", lambda name: None if name == package else object())
     show_page(tmp_path)
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)

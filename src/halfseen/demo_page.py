@@ -11,7 +11,6 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing
 from http.client import HTTPConnection
-from importlib.util import find_spec
 from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
@@ -28,12 +27,12 @@ from halfseen.gallery.indexing.patterns import Pattern
 from halfseen.gallery.sightings import Sighting
 from halfseen.gallery.store import Gallery
 from halfseen.gallery.strips import draw_strip, picture_of
+from halfseen.service.packages import all_there
 from halfseen.types import InputError, Sample, Splits
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-NEEDED = ("lance", "fastapi", "uvicorn", "python_multipart")  # of the extras search and serve
 NAMES = Pattern("{track}_c{camera}s?_*.jpg")  # the track is the person: what the table calls right
 GALLERY, WHO, STRIP = "street", "who.png", "answers.png"
 ASKED, COUNT = 1, 10  # which of the whole queries is covered; how many answers
@@ -43,7 +42,7 @@ PATIENCE = 60.0  # seconds
 
 def show_page(out: Path) -> None:
     """Index the street into a folder of `out`, and serve it: until Ctrl-C in a terminal, or for one search."""
-    if any(find_spec(name) is None for name in NEEDED):
+    if not all_there():
         printing.print_note(
             "note: the street cannot be searched yet, because packages for that are not there; run `pip install "
             "'halfseen[search,serve]'` and then this command again, which goes on from here"

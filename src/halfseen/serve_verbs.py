@@ -12,6 +12,7 @@ from tyro.conf import Positional, UseAppendAction
 
 from halfseen import printing
 from halfseen.data.files import shown
+from halfseen.service.packages import all_there
 from halfseen.types import InputError
 
 if TYPE_CHECKING:
@@ -122,11 +123,5 @@ class Serve:
 
 
 def _check_packages() -> None:
-    try:
-        import fastapi  # noqa: F401, PLC0415
-        import python_multipart  # noqa: F401, PLC0415
-        import uvicorn  # noqa: F401, PLC0415
-    except ImportError as error:
-        raise InputError(
-            "serving needs packages that are not there; run `pip install 'halfseen[search,serve]'`"
-        ) from error
+    if not all_there():
+        raise InputError("serving needs packages that are not there; run `pip install 'halfseen[search,serve]'`")

@@ -89,7 +89,7 @@ def test_triples_are_as_good_as_numbers(tmp_path: Path) -> None:
     ("called", "name"),
     [
         ("query/0001_c1_00.jpg", 0),
-        ("/home/somebody/market/query/0001_c1_00.jpg", 0),
+        ("/srv/market/query/0001_c1_00.jpg", 0),
         (r"C:\market\query\0001_c1_00.jpg", 0),
         ("./query/0002_c1_00.jpg", 1),
         ("0001_c1_00.jpg", 0),

@@ -233,7 +233,7 @@ def test_a_request_that_never_ends_is_given_up(other: Client) -> None:
 
 def test_a_fault_of_ours_tells_nothing(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
-        raise RuntimeError("the secret is /home/ada")
+        raise RuntimeError("the secret is 42")
 
     monkeypatch.setattr("halfseen.service.holdings.Holdings.browse", broken)
     answer = client.get("/api/sightings")
