@@ -162,11 +162,18 @@ def test_without_people_there_is_no_reduction_that_is_not_tested() -> None:
         ({"gilt": {"parts": (1,)}}, "two numbers of 0 or more"),
         ({"gilt": {"parts": (0, 0)}}, "no loss at all"),
         ({"gilt": {}}, "no loss at all"),
+        ({"gilt": {"global": (1, 1)}, "test": "reduced"}, "nothing teaches their reduction"),
+        ({"gilt": {"global": (1, 1)}, "test": "parts"}, "nothing teaches their reduction"),
     ],
 )
 def test_what_is_no_config_is_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         tiny_config("pcb", **changes)
+
+
+@pytest.mark.parametrize("gilt", [{"parts": (0, 1)}, {"concat": (1, 0)}, {"global": (1, 1), "parts": (1, 0)}])
+def test_reduced_stripes_are_compared_where_anything_teaches_them(gilt: dict[str, tuple[float, float]]) -> None:
+    assert tiny_config("pcb", gilt=gilt, test="reduced").test == "reduced"
 
 
 def test_the_table_is_complete_whatever_was_named() -> None:

@@ -31,7 +31,7 @@ from halfseen.ops.losses import GiltTable, gilt, gilt_table, part_triplet
 from halfseen.ops.parts import stripes
 from halfseen.ops.pooling import pool
 from halfseen.recipe import Method, Recipe
-from halfseen.types import Batch, Cues, Embedding
+from halfseen.types import Batch, Cues, Embedding, InputError
 
 Test = Literal["pooled", "reduced", "parts"]
 EMBEDDINGS = ("global", "concat", "parts")
@@ -56,6 +56,11 @@ class Config:
     def __post_init__(self) -> None:
         check_choice("test", self.test, Test)
         object.__setattr__(self, "gilt", gilt_table(self.gilt, EMBEDDINGS))
+        if self.test != "pooled" and not any(sum(self.gilt.get(name, ())) for name in ("concat", "parts")):
+            raise InputError(
+                f"test is {self.test}, and gilt gives reduced stripes no weight, so nothing teaches their reduction; "
+                f"give some to concat or parts, or set test to pooled"
+            )
 
 
 class Output(NamedTuple):
