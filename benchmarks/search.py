@@ -32,27 +32,27 @@ IMAGES = 16  # of each person
 ADDED = 5_000  # at a time
 
 
-def drawn(pids: Tensor, dice: torch.Generator) -> Embedding:
+def drawn(pids: Tensor, dice: torch.Generator, parts: int = PARTS, dim: int = DIM) -> Embedding:
     """Images of people of so many looks, three in four parts visible."""
     fixed = torch.Generator().manual_seed(SEED)
-    looks = torch.randn(PARTS, LOOKS, DIM, generator=fixed) / LOOKS**0.5
+    looks = torch.randn(parts, LOOKS, dim, generator=fixed) / LOOKS**0.5
     people = torch.randn(2**16, LOOKS, generator=fixed)[pids]
-    vectors = torch.einsum("nl,pld->npd", people, looks) + 0.8 * torch.randn(len(pids), PARTS, DIM, generator=dice)
-    visibility = (torch.rand(len(pids), PARTS, generator=dice) < 0.75).float()
+    vectors = torch.einsum("nl,pld->npd", people, looks) + 0.8 * torch.randn(len(pids), parts, dim, generator=dice)
+    visibility = (torch.rand(len(pids), parts, generator=dice) < 0.75).float()
     visibility[:, 0] = 1
     return Embedding(vectors, visibility)
 
 
-def pieces(rows: int) -> Iterator[Embedding]:
+def pieces(rows: int, parts: int = PARTS, dim: int = DIM) -> Iterator[Embedding]:
     dice = torch.Generator().manual_seed(SEED + 1)
     for start in range(0, rows, ADDED):
-        yield drawn(torch.arange(start, min(start + ADDED, rows)) // IMAGES, dice)
+        yield drawn(torch.arange(start, min(start + ADDED, rows)) // IMAGES, dice, parts, dim)
 
 
-def fill(folder: Path, rows: int) -> None:
-    gallery, start = Gallery.create(folder, MODEL), 0
+def fill(folder: Path, rows: int, model: ModelFacts = MODEL) -> None:
+    gallery, start = Gallery.create(folder, model), 0
     seconds = []
-    for piece in pieces(rows):
+    for piece in pieces(rows, len(model.parts), model.dim):
         numbers = range(start, start + len(piece))
         known = [
             Fact(f"pictures/camera {n % 8}/{n:08d}.jpg", "pictures", f"camera {n % 8}", float(n), f"{n // 4}")

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from halfseen.draw import GONE, HEAT, PARTS, RIM, erased, heat, labelled, overlay, stretched
+from halfseen.draw import GONE, HEAT, PARTS, RIM, WHOLE, erased, heat, labelled, overlay, stretched
 from halfseen.drawing.charts import COLOURS, Line, curve, number, percent, thinned, ticks
 
 H, W = 16, 8
@@ -116,8 +116,9 @@ def test_all_erased_shows_nothing_whatever_the_grid(rows: int, columns: int) -> 
 
 
 def test_every_part_has_a_colour_of_its_own() -> None:
-    assert len(set(PARTS)) == len(PARTS) >= 8
-    apart = [math.dist(a, b) for i, a in enumerate(PARTS) for b in PARTS[:i]]
+    colours = [*PARTS, WHOLE]
+    assert len(colours) >= 9
+    apart = [math.dist(a, b) for i, a in enumerate(colours) for b in colours[:i]]
     assert min(apart) > 60
 
 

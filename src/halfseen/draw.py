@@ -11,18 +11,20 @@ from torch import Tensor
 
 Colour: TypeAlias = tuple[int, int, int]
 
-# One for each part label; the background, 0, has none. Neighbours on the body differ in hue and in lightness.
+# One for each part label; the background, 0, has none. Neighbours on the body differ in hue and in lightness; all
+# can be told from light paper and from a dark page.
 PARTS: tuple[Colour, ...] = (
-    (255, 214, 90),
-    (86, 180, 233),
-    (0, 114, 178),
-    (213, 94, 0),
-    (0, 190, 130),
-    (0, 110, 80),
-    (240, 150, 200),
-    (150, 60, 130),
-    (160, 160, 160),
+    (219, 165, 20),
+    (74, 163, 223),
+    (31, 111, 208),
+    (217, 84, 30),
+    (23, 165, 124),
+    (10, 107, 80),
+    (217, 118, 192),
+    (154, 63, 147),
+    (138, 111, 214),
 )
+WHOLE: Colour = (125, 136, 148)  # of what is all of somebody
 
 # From little to much: each colour is lighter than the one before, so that a grey print says the same.
 HEAT: tuple[Colour, ...] = ((60, 20, 120), (140, 30, 130), (222, 60, 84), (252, 142, 40), (255, 240, 150))

@@ -86,10 +86,12 @@ class Search:
 
     def _ask(self, model: Model, gallery: Gallery, queries: Sequence[Tensor]) -> Ask:
         from halfseen.gallery.indexing.times import read_time  # noqa: PLC0415
+        from halfseen.gallery.parts import label_of  # noqa: PLC0415
         from halfseen.gallery.sightings import Ask  # noqa: PLC0415
 
         unlike = [read_image(path) for path in self.unlike]
-        parts = [_among("part", name, gallery.model.parts) for name in dict.fromkeys(self.part)]
+        named = {label_of(part): part for part in gallery.model.parts}  # as the table has them, or as the model
+        parts = [_among("part", named.get(name, name), gallery.model.parts) for name in dict.fromkeys(self.part)]
         return Ask(
             model.encode(queries),
             model.encode(unlike) if unlike else None,
@@ -139,7 +141,8 @@ def _among(what: str, name: str, known: Collection[str]) -> str:
 
 def _print_table(found: Sequence[Sighting], parts: Sequence[str]) -> None:
     """A row for each answer, the columns of the parts being their distances: · where not both sides show one."""
-    from halfseen.gallery.indexing.times import shown_time  # noqa: PLC0415
+    from halfseen.gallery.indexing.times import shown_moment  # noqa: PLC0415
+    from halfseen.gallery.parts import label_of  # noqa: PLC0415
 
     sure = any(sighting.confidence is not None for sighting in found)
     rows = []
@@ -147,14 +150,23 @@ def _print_table(found: Sequence[Sighting], parts: Sequence[str]) -> None:
         fact, chance = sighting.fact, sighting.confidence
         rows.append(
             [
-                *(str(sighting.rank), str(sighting.id), shown(fact.camera), shown_time(fact.time)),
+                *(str(sighting.rank), str(sighting.id), shown(fact.camera), shown_moment(fact)),
                 f"{sighting.distance:.3f}",
                 *(["" if chance is None else f"{100 * chance:.0f} %"] if sure else []),
                 *("·" if distance is None else f"{distance:.2f}" for distance in sighting.parts),
                 shown(fact.image or fact.source),
             ]
         )
-    columns = ("rank", "id", "camera", "time", "distance", *(["sure"] if sure else []), *parts, "picture")
+    columns = (
+        "rank",
+        "id",
+        "camera",
+        "time",
+        "distance",
+        *(["sure"] if sure else []),
+        *map(label_of, parts),
+        "picture",
+    )
     printing.print_table("" if rows else "nobody was found", columns, rows, words=4)
 
 

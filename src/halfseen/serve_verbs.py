@@ -47,13 +47,13 @@ class Serve:
     keep: Path | None = None
     """A folder to keep uploads in, of those who ask for it; left out: no upload is ever kept."""
     log: Path | None = None
-    """The file that says who searched for what when; left out: searches.jsonl in the gallery's folder."""
+    """The file that says who searched and leafed for what when; left out: searches.jsonl in the gallery's folder."""
     megabytes: int = 16
     """The largest request."""
     megapixels: int = 40
     """The largest picture."""
     rate: int = 240
-    """Searches a minute of one client; 0: any number."""
+    """Searches, shelves leafed through and part maps a minute of one client; 0: any number."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: a GPU if there is one."""
     cluster: str | None = None

@@ -16,8 +16,8 @@ import torch
 
 pytest.importorskip("lance", reason="galleries need pylance: pip install 'halfseen[search]'")
 
-from halfseen.data.images import save_image
-from halfseen.gallery.indexing import cluster, films
+from halfseen.data.images import decode_image, save_image
+from halfseen.gallery.indexing import cluster, films, pictures
 from halfseen.gallery.indexing import index as indexing
 from halfseen.gallery.indexing.cluster import Given, Work, index_on
 from halfseen.gallery.indexing.index import Report, Settings, index
@@ -164,6 +164,68 @@ def test_processes_and_machines_that_are_lost_lose_and_double_nothing(
     assert sorted(images) == sorted(f"{number}.png" for number in range(60))
     assert gallery.verify() == []
     assert index([folder], gallery, model).known == 60
+
+
+def deadly(given: Given) -> Work:
+    """As `encoding`, by a decoder that ends its process on some pictures, as a fault in C would."""
+    patch, read = pytest.MonkeyPatch(), decode_image
+
+    def decode(data: bytes, where: str) -> torch.Tensor:
+        if b"deadly" in data:
+            os._exit(1)
+        return read(data, where)
+
+    patch.setattr(pictures, "decode_image", decode)  # for good: the process is begun for this
+    return cluster.encoding(given)
+
+
+@pytest.mark.usefixtures("two")
+def test_a_picture_that_ends_its_process_is_told_and_the_others_are_stored(
+    tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, gallery = folder_of(tmp_path / "set", 9), Gallery.create(tmp_path / "g", model.facts)
+    with (folder / "4.png").open("ab") as file:
+        file.write(b"deadly")
+    monkeypatch.setattr(cluster, "encoding", deadly)
+    report = index_on("auto", [folder], gallery, model, Settings(batch=2))
+    (fault,) = report.faults
+    assert fault.startswith(f"{folder / '4.png'} has ended the process that read it 3 times")
+    assert report.added == len(gallery) == 8
+    assert gallery.verify() == []
+    monkeypatch.undo()
+    assert index_on("auto", [folder], gallery, model, Settings(batch=2)).added == 1  # by a decoder that can
+
+
+def deadly_film(given: Given) -> Work:
+    """As `watching`, but a film ends its process in its second stretch."""
+    patch, found = pytest.MonkeyPatch(), films.passages
+
+    def passages(path: Path, *words: Any, **more: Any) -> Iterator[Any]:
+        for number, some in found(path, *words, **more):
+            if number and "deadly" in path.name:
+                os._exit(1)
+            yield number, some
+
+    patch.setattr(cluster, "passages", passages)
+    return coloured(given)
+
+
+@pytest.mark.usefixtures("two")
+def test_a_film_that_ends_its_process_is_told_and_keeps_what_was_seen_before(
+    tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder := tmp_path / "set").mkdir()
+    for name, colour in (("a deadly one.avi", RED), ("sound.avi", BLUE)):
+        save_film(folder / name, [Walker(colour, 0.5, 4, 10, 25), Walker(colour, 5, 9, 120, -25)], 10)
+    gallery = Gallery.create(tmp_path / "g", model.facts)
+    monkeypatch.setattr(indexing, "load_detector", lambda *_: find)
+    monkeypatch.setattr(cluster, "watching", deadly_film)
+    report = index_on("auto", [folder], gallery, model, Settings())
+    (fault,) = report.faults
+    assert "a deadly one.avi has ended the process" in fault
+    assert (report.films, report.added) == (1, len(gallery))
+    assert set(gallery.count("camera")) == {"a deadly one", "sound"}
+    assert gallery.verify() == []
 
 
 @pytest.mark.usefixtures("two")

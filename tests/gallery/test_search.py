@@ -319,3 +319,29 @@ def test_questions_without_an_answer(tmp_path: Path, change: Change, words: str)
 
 def _blind() -> Embedding:
     return Embedding(torch.ones(1, len(PARTS), DIM), torch.zeros(1, len(PARTS)))
+
+
+def test_sightings_come_from_memory_to_the_last_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_module, "CHUNK", 64)
+    gallery = filled(tmp_path)
+    gallery.remove([5, 130])
+    wanted = [190, 3, 5, 77, 3, 1000, 64]
+    there, stored = gallery.embedding(wanted)
+    for memory in (None, 0):  # held, and streamed
+        search = Search(gallery, memory=memory)
+        found, embedding = search.embedding(wanted)
+        assert found == there == [190, 3, 77, 3, 64]
+        assert torch.equal(embedding.vectors, stored.vectors)
+        assert torch.equal(embedding.visibility, stored.visibility)
+        assert search.embedding([5, 10**12])[0] == []
+
+
+def test_company_changes_no_bit_of_an_answer(tmp_path: Path) -> None:
+    gallery, query = filled(tmp_path), people([*range(40)], seed=7)
+    search = Search(gallery)
+    asks = [
+        Ask(query[row : row + 1], count=30, cameras=frozenset({"gate '1'"}) if row % 3 else None) for row in range(40)
+    ]
+    alone = [search.search(ask) for ask in asks]
+    for together in (2, 3, 5, 7, 8, 9, 16, 17, 40):
+        assert search.searches(asks[:together]) == alone[:together]

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from halfseen.draw import PARTS
+from halfseen.draw import PARTS, WHOLE
 from halfseen.gallery.sightings import Fact, Sighting
 from halfseen.gallery.strips import BAR, FAINT, GAP, HEIGHT, LABELS, PAPER, WIDTH, draw_strip, fitted, picture_of
 
@@ -42,7 +42,7 @@ def test_a_strip_shows_who_was_asked_and_the_answers_with_bars() -> None:
     for row, (first, second) in enumerate([(1.0, 0.0), (0.5, 0.0), (None, 0.8)]):
         for left, share in ((lefts[1], first), (lefts[2], second)):
             line = strip[:, top + row * BAR + 3, left : left + WIDTH]
-            own = torch.tensor([PARTS[-1], *PARTS[:-1]][row])
+            own = torch.tensor([WHOLE, PARTS[1], PARTS[2]][row])
             filled = (line == own[:, None]).all(0).sum().item()
             if share is None:
                 assert filled == 0

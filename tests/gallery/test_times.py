@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from halfseen.gallery.indexing.times import read_time, shown_time, since_1970
+from halfseen.gallery.indexing.times import read_time, shown_moment, shown_time, since_1970
+from halfseen.gallery.sightings import Fact
 from halfseen.types import InputError
 
 NOON = 1_717_156_800.0  # 2024-05-31, twelve o'clock
@@ -58,6 +59,14 @@ def test_a_zone_counts_and_none_is_as_it_stands() -> None:
 )
 def test_times_are_shown_as_people_read_them(seconds: float | None, text: str) -> None:
     assert shown_time(seconds) == text
+
+
+def test_a_moment_of_a_film_without_a_date_says_so() -> None:
+    assert shown_moment(Fact(source="a.mp4", time=72.31)) == "00:01:12.3 into the film"
+    assert shown_moment(Fact(source="a.mp4", time=0.0)) == "00:00:00 into the film"
+    assert shown_moment(Fact(source="a.mp4", time=NOON)) == "2024-05-31 12:00:00"
+    assert shown_moment(Fact(image="a/0072.jpg", source="a", time=72.0)) == "00:01:12"  # a crop has no film
+    assert shown_moment(Fact(source="a.mp4")) == ""
 
 
 @settings(deadline=None, max_examples=100)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+import threading
 from base64 import b64decode
 from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,15 @@ import torch
 from fastapi.testclient import TestClient
 
 from halfseen.data.images import decode_image
+from halfseen.draw import WHOLE
+from halfseen.gallery.parts import colours_of
 from halfseen.gallery.search import Search
-from halfseen.gallery.sightings import Ask
+from halfseen.gallery.sightings import Ask, Fact
 from halfseen.gallery.store import Gallery
-from halfseen.service import holdings
+from halfseen.service import holdings, service
 from halfseen.service.app import make_app
 from halfseen.service.log import check_log
+from halfseen.service.pictures import Folders, picture_of
 from halfseen.types import InputError
 from served import CAMERAS, NOON, PEOPLE, Place, as_file, fill, person
 
@@ -57,6 +62,10 @@ def test_the_gallery_says_what_there_is(client: TestClient, place: Place) -> Non
     about = client.get("/api/gallery").json()
     assert about["sightings"] == PEOPLE * len(CAMERAS) * 2
     assert about["parts"] == list(place.model.facts.parts)
+    assert about["parts"][0] == "foreground"  # to programs, and to people:
+    assert about["looks"][0] == {"label": "whole person", "colour": "#{:02x}{:02x}{:02x}".format(*WHOLE), "whole": True}
+    own = [tuple(bytes.fromhex(look["colour"][1:])) for look in about["looks"]]
+    assert own == colours_of(about["parts"])  # as in a strip of `halfseen search`
     assert [(each["name"], each["count"]) for each in about["cameras"]] == [(name, 2 * PEOPLE) for name in CAMERAS]
     assert [each["name"] for each in about["sources"]] == ["pictures"]  # and not where that lies
     assert (about["since"], about["until"]) == (NOON, NOON + 600 * (PEOPLE - 1) + 61)
@@ -295,3 +304,31 @@ def test_the_manual_tells_of_every_address(client: TestClient) -> None:
         assert f"<code>{name}</code>" in page
     assert "<script" not in page
     assert "style=" not in page
+
+
+def test_few_pictures_are_made_at_once_and_few_wait(
+    place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    at_work, most, go = 0, 0, threading.Event()
+
+    def slow(fact: Fact, folders: Folders, pixels: int) -> bytes | None:
+        nonlocal at_work, most
+        at_work += 1
+        most = max(most, at_work)
+        go.wait(20)
+        at_work -= 1
+        return picture_of(fact, folders, pixels)
+
+    monkeypatch.setattr(service, "picture_of", slow)
+    monkeypatch.setattr(service, "thumbnail_of", lambda _: None)  # a gallery without thumbnails has its files read
+    monkeypatch.setattr(service, "WAITING", 5)
+    app = make_app(place.gallery, place.model, replace(place.settings, log=tmp_path / "log"))
+    with TestClient(app, base_url="http://127.0.0.1") as client, ThreadPoolExecutor(8) as pool:
+        kinds = ("picture", "maps", "thumbnail", "picture", "maps", "thumbnail")
+        asked = [pool.submit(client.get, f"/api/sightings/{n}/{kind}") for n, kind in enumerate(kinds)]
+        (first,), others = wait(asked, 60, FIRST_COMPLETED)
+        go.set()
+        assert "too many pictures" in troubled(first.result(), 503)
+        assert [each.result().status_code for each in others] == [200] * 5
+        assert client.get("/api/sightings/9/picture").status_code == 200
+    assert most == service.DECODERS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -73,3 +74,60 @@ def test_another_loop_finds_it_ready() -> None:
         return await gathering(number)
 
     assert [asyncio.run(ask(number)) for number in range(3)] == [1, 2, 3]
+
+
+def test_those_who_ask_again_at_once_come_together() -> None:
+    lots: list[int] = []
+
+    def work(numbers: Sequence[int]) -> list[int]:
+        lots.append(len(numbers))
+        time.sleep(0.05)
+        return list(numbers)
+
+    async def ask() -> None:
+        gathering = Gathering(work)
+
+        async def client() -> None:
+            for number in range(6):
+                await gathering(number)
+                await asyncio.sleep(0.005)
+
+        await asyncio.gather(*(client() for _ in range(8)))
+
+    asyncio.run(ask())
+    assert sum(lots) == 48
+    assert lots[2:] == [8] * len(lots[2:])  # and not four and four in turns
+
+
+def test_who_asks_alone_does_not_wait() -> None:
+    async def ask() -> float:
+        gathering = Gathering(slow)
+        await asyncio.gather(*map(gathering, range(4)))
+        await asyncio.sleep(0.15)  # longer than anybody is waited for
+        begin = time.perf_counter()
+        await gathering(0)
+        return time.perf_counter() - begin
+
+    def slow(numbers: Sequence[int]) -> list[int]:
+        time.sleep(0.1 * (len(numbers) > 1))
+        return list(numbers)
+
+    assert asyncio.run(ask()) < 0.04
+
+
+def test_what_has_no_answer_is_told_to_its_asker_alone() -> None:
+    calls: list[int] = []
+
+    def work(numbers: Sequence[int]) -> list[int | Exception]:
+        calls.append(len(numbers))
+        return [ValueError("odd") if number % 2 else number for number in numbers]
+
+    async def ask() -> list[int | BaseException]:
+        gathering = Gathering[int, int](work)
+        return await asyncio.gather(*map(gathering, range(4)), return_exceptions=True)
+
+    found = asyncio.run(ask())
+    assert [found[0], found[2]] == [0, 2]
+    assert isinstance(found[1], ValueError)
+    assert isinstance(found[3], ValueError)
+    assert sum(calls) == 4  # nothing was done twice

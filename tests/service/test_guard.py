@@ -240,3 +240,30 @@ def test_a_fault_of_ours_tells_nothing(client: TestClient, monkeypatch: pytest.M
     assert answer.status_code == 500
     assert "secret" not in answer.text
     assert "content-security-policy" in answer.headers
+
+
+def test_leafing_counts_as_work_and_pictures_for_less(other: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "EACH", 2)
+    client = other(rate=3)
+    ways = [client.get("/api/sightings"), client.post("/api/search", data={"like": [0]}), client.get("/api/sightings")]
+    assert [way.status_code for way in ways] == [200, 200, 200]
+    assert client.get("/api/sightings?count=1").status_code == 429
+    assert client.post("/api/search", data={"like": [0]}).status_code == 429
+    shown = [client.get(f"/api/sightings/{number}/thumbnail").status_code for number in range(7)]
+    assert shown == [200] * 6 + [429]
+    assert client.get("/api/sightings/0/picture").status_code == 429
+    assert client.get("/api/gallery").status_code == 200
+
+
+def test_leafing_is_noted_before_it_is_answered(other: Client, tmp_path: Path) -> None:
+    client = other(tokens={digest_of(TOKEN): "ada"}, log=tmp_path / "log")
+    words: dict[str, list[str] | float] = {"cameras": ["hall"], "since": 5.0, "start": 2, "count": 3}
+    assert client.get("/api/sightings", params=words, headers=BEARER).status_code == 200
+    assert client.get("/api/sightings", params={"start": -1}, headers=BEARER).status_code == 422
+    assert client.get("/api/sightings", params=words).status_code == 401
+    (entry,) = map(json.loads, (tmp_path / "log").read_text().splitlines())
+    assert (entry["event"], entry["who"], entry["from"]) == ("leaf", "ada", "testclient")
+    assert {name: entry[name] for name in words} == words
+    assert entry["time"].startswith("20")
+    (tmp_path / "log").unlink()
+    assert client.get("/api/sightings", headers=BEARER).status_code == 503

@@ -99,6 +99,19 @@ class Search:
             answers += [self._sightings(loaded, probes, found, row, ask) for row, ask in enumerate(some)]
         return answers
 
+    def embedding(self, ids: Sequence[int]) -> tuple[list[int], Embedding]:
+        """The images with these `ids` that are there, as `Gallery.embedding`, from memory if they lie there."""
+        chunks = self._loaded.chunks
+        if not chunks:
+            return self.gallery.embedding(ids)
+        wanted = torch.tensor(ids, dtype=torch.int64)
+        pieces = [chunk.stored(torch.isin(chunk.ids, wanted).nonzero()[:, 0]) for chunk in chunks]
+        stored = Stored(*(torch.cat(column) for column in zip(*pieces, strict=True)))
+        place = {id: row for row, id in enumerate(stored.ids.tolist())}
+        found = [id for id in ids if id in place]
+        kept = [place[id] for id in found]
+        return found, Embedding(stored.vectors[kept], stored.visibility[kept])
+
     def probes(self, asks: Sequence[Ask]) -> Probes:
         """What is compared with the gallery."""
         people = [self._each(ask.queries, ask).together for ask in asks]

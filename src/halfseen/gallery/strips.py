@@ -12,8 +12,9 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from halfseen.data.images import decode_image, read_image
-from halfseen.draw import PARTS, Colour
-from halfseen.gallery.indexing.times import shown_time
+from halfseen.draw import Colour
+from halfseen.gallery.indexing.times import OF_FILM, shown_moment
+from halfseen.gallery.parts import colours_of, label_of
 from halfseen.gallery.sightings import Fact, Sighting
 from halfseen.types import InputError
 
@@ -39,14 +40,14 @@ def draw_strip(queries: Sequence[Tensor], answers: Sequence[tuple[Sighting, Tens
         _write(pen, left, GAP + HEIGHT, "asked")
     shift = GAP + len(queries) * (WIDTH + GAP) + LABELS
     for row, name in enumerate(parts):
-        _write(pen, shift - LABELS, top + row * BAR - 3, name[:13])
+        _write(pen, shift - LABELS, top + row * BAR - 3, label_of(name)[:13])
     for place, (sighting, image) in enumerate(answers):
         left = shift + place * (WIDTH + GAP)
         canvas.paste(_tile(image), (left, GAP))
         _write(pen, left, GAP + HEIGHT, f"{sighting.rank}   {sighting.distance:.3f}")
         _write(pen, left, GAP + HEIGHT + LINE, sighting.fact.camera[:15])
-        _write(pen, left, GAP + HEIGHT + 2 * LINE, shown_time(sighting.fact.time)[:16])
-        for row, (distance, colour) in enumerate(zip(sighting.parts, _colours(len(parts)), strict=True)):
+        _write(pen, left, GAP + HEIGHT + 2 * LINE, _when(sighting.fact)[:16])
+        for row, (distance, colour) in enumerate(zip(sighting.parts, colours_of(parts), strict=True)):
             _bar(pen, left, top + row * BAR, distance, colour)
     return torch.from_numpy(np.array(canvas)).permute(2, 0, 1)
 
@@ -74,6 +75,12 @@ def _tile(image: Tensor) -> Image.Image:
     return Image.fromarray(fitted(image).permute(1, 2, 0).contiguous().numpy())
 
 
+def _when(fact: Fact) -> str:
+    """Its moment, as short as a tile wants it."""
+    told = shown_moment(fact)
+    return f"film {told.removesuffix(OF_FILM)}" if told.endswith(OF_FILM) else told
+
+
 def _bar(pen: ImageDraw.ImageDraw, left: int, top: int, distance: float | None, colour: Colour) -> None:
     pen.rectangle(
         (left, top, left + WIDTH - 1, top + BAR - 4), fill=FAINT if distance is not None else PAPER, outline=FAINT
@@ -81,12 +88,6 @@ def _bar(pen: ImageDraw.ImageDraw, left: int, top: int, distance: float | None, 
     if distance is not None:
         alike = min(max(1 - distance, 0.0), 1.0)
         pen.rectangle((left, top, left + round(alike * (WIDTH - 1)), top + BAR - 4), fill=colour)
-
-
-def _colours(count: int) -> list[Colour]:
-    """Of so many parts: the first is often the whole person, so the last colour, a grey, is its."""
-    colours = [PARTS[-1], *PARTS[:-1]]
-    return [colours[part % len(colours)] for part in range(count)]
 
 
 def _write(pen: ImageDraw.ImageDraw, left: int, top: int, text: str) -> None:

@@ -6,12 +6,14 @@ import math
 from base64 import b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import PurePath
 
 from torch import Tensor
 
-from halfseen.gallery.indexing.times import shown_time
+from halfseen.gallery.indexing.times import shown_moment
+from halfseen.gallery.parts import PartLook
 from halfseen.gallery.sightings import Fact, Sighting
 
 
@@ -43,12 +45,13 @@ class Limits:
 
 @dataclass(frozen=True)
 class About:
-    """The gallery. `parts` are the names of what is compared; `since` and `until` are seconds since 1970, or since a
-    film began, `first` and `last` the same for people."""
+    """The gallery. `parts` are the names of what is compared, `looks` what people see of them; `since` and `until` are
+    seconds since 1970, or since a film began, `first` and `last` the same for people."""
 
     sightings: int
     model: str
     parts: list[str]
+    looks: list[PartLook]
     cameras: list[Place]
     sources: list[Place]
     since: float | None
@@ -122,7 +125,7 @@ class Answers:
 
 def seen_from(number: int, fact: Fact) -> Seen:
     passage = f"{fact.source}\n{fact.camera}\n{fact.track}" if fact.track else f"{number}"
-    when = shown_time(fact.time)
+    when = shown_moment(fact)
     return Seen(number, fact.camera, key_of(fact.source), fact.time, when, key_of(passage))
 
 
@@ -149,6 +152,7 @@ def sources_from(counts: Iterable[tuple[str, int]]) -> list[Place]:
     return [Place(key_of(path), _end(path, [other for other, _ in counted]), count) for path, count in counted]
 
 
+@lru_cache(4096)
 def key_of(text: str) -> str:
     """A name for `text` that does not tell it; none for nothing."""
     return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16] if text else ""

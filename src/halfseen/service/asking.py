@@ -4,13 +4,16 @@ FastAPI reads the fields below as they stand, so their annotations are no string
 """
 
 import math
-from collections.abc import Container, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeAlias
+from inspect import signature
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 from fastapi import File, Form, HTTPException, Path, Query, UploadFile
 
 from halfseen.service.pictures import WHOLE, Share
+
+Made = TypeVar("Made")
 
 LARGEST = 2**63 - 1
 MOST = 500  # answers, and sightings of one shelf
@@ -28,11 +31,6 @@ RERANK = "Order the nearest again by whom they are near themselves."
 KEEP = "Keep the pictures, if this service does so at all."
 
 
-def none() -> list[Any]:
-    """Where nothing is said. (Of `list` itself pydantic would read the signature anew for each request.)"""
-    return []
-
-
 Id: TypeAlias = Annotated[int, Path(ge=0, le=LARGEST, description="The sighting's id.")]
 
 
@@ -40,13 +38,13 @@ Id: TypeAlias = Annotated[int, Path(ge=0, le=LARGEST, description="The sighting'
 class Wish:
     """A search: whom to look for, where, and how."""
 
-    pictures: Annotated[list[UploadFile], File(default_factory=none, description="Pictures of one person.")]
-    boxes: Annotated[list[str], Form(default_factory=none, description=BOXES)]
-    like: Annotated[list[int], Form(default_factory=none, description="Ids of sightings of the same person.")]
-    unlike: Annotated[list[int], Form(default_factory=none, description="Ids of sightings of somebody else.")]
-    parts: Annotated[list[int], Form(default_factory=none, description=PARTS)]
-    cameras: Annotated[list[str], Form(default_factory=none, description=CAMERAS)]
-    sources: Annotated[list[str], Form(default_factory=none, description=SOURCES)]
+    pictures: Annotated[Sequence[UploadFile], File(description="Pictures of one person.")] = ()
+    boxes: Annotated[Sequence[str], Form(description=BOXES)] = ()
+    like: Annotated[Sequence[int], Form(description="Ids of sightings of the same person.")] = ()
+    unlike: Annotated[Sequence[int], Form(description="Ids of sightings of somebody else.")] = ()
+    parts: Annotated[Sequence[int], Form(description=PARTS)] = ()
+    cameras: Annotated[Sequence[str], Form(description=CAMERAS)] = ()
+    sources: Annotated[Sequence[str], Form(description=SOURCES)] = ()
     since: Annotated[float | None, Form(allow_inf_nan=False, description=SINCE)] = None
     until: Annotated[float | None, Form(allow_inf_nan=False, description=UNTIL)] = None
     count: Annotated[int, Form(ge=1, le=MOST, description="How many answers at most.")] = 50
@@ -58,12 +56,22 @@ class Wish:
 class Shelf:
     """A part of the gallery to leaf through."""
 
-    cameras: Annotated[list[str], Query(default_factory=none, description=CAMERAS)]
-    sources: Annotated[list[str], Query(default_factory=none, description=SOURCES)]
+    cameras: Annotated[Sequence[str], Query(description=CAMERAS)] = ()
+    sources: Annotated[Sequence[str], Query(description=SOURCES)] = ()
     since: Annotated[float | None, Query(allow_inf_nan=False, description=SINCE)] = None
     until: Annotated[float | None, Query(allow_inf_nan=False, description=UNTIL)] = None
     start: Annotated[int, Query(ge=0, le=LARGEST, description="How many to pass over.")] = 0
     count: Annotated[int, Query(ge=1, le=MOST, description="How many at most.")] = 60
+
+
+def at_once(made: Callable[..., Made]) -> Callable[..., Awaitable[Made]]:
+    """`made`, as FastAPI should call it: to what is no coroutine it gives a thread, each time."""
+
+    async def make(**fields: Any) -> Made:
+        return made(**fields)
+
+    vars(make)["__signature__"] = signature(made)
+    return make
 
 
 def refused(sentence: str, status: int = 400) -> HTTPException:

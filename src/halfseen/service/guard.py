@@ -27,7 +27,10 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 COOKIE = "halfseen"
-API, SESSION, SEARCH, MAPS = "/api/", "/api/session", "/api/search", "/maps"
+API, SESSION = "/api/", "/api/session"
+WORK = re.compile(r"/api/search|/api/sightings|/api/sightings/[^/]*/maps")  # counted one by one
+SHOWN = re.compile(r"/api/sightings/[^/]*/(thumbnail|picture)")  # what a search or a shelf shows is not counted as work
+EACH = 100  # pictures that a client may look at for each piece of work
 HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::[0-9]+)?")  # nothing that readers take apart in two ways
 LOGINS = 10  # tries a minute from one address
 MOST = 10_000  # clients that are counted at once
@@ -70,7 +73,7 @@ class Guard:
 
     def __init__(self, app: App, settings: Settings, sessions: Sessions) -> None:
         self.app, self.settings, self.sessions = app, settings, sessions
-        self.work, self.logins = Rate(settings.rate), Rate(LOGINS)
+        self.work, self.shown, self.logins = Rate(settings.rate), Rate(EACH * settings.rate), Rate(LOGINS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -110,8 +113,9 @@ class Guard:
         if path.startswith(API) and not who and not session:
             raise HTTPException(401, "a token is needed here: send it as `Authorization: Bearer ...`")
         request.scope["halfseen"] = {"who": who or "", "from": client}
-        if path == SEARCH or path.endswith(MAPS):
-            _let_wait(self.work.wait(f"{who} {client}"))
+        for rate, paths in ((self.work, WORK), (self.shown, SHOWN)):
+            if paths.fullmatch(path):
+                _let_wait(rate.wait(f"{who} {client}"))
 
     def _check_page(self, request: Request) -> None:
         host = request.headers.get("host", "")

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import torch
+from fastapi import HTTPException
 from numpy.typing import NDArray
 
 from halfseen.gallery.indexing.times import shown_time
+from halfseen.gallery.parts import looks_of
 from halfseen.gallery.search import Search
 from halfseen.gallery.sightings import Ask, Fact, Sighting, Where
 from halfseen.gallery.store import Gallery
 from halfseen.service.answers import About, Limits, Place, key_of, sources_from
+from halfseen.service.asking import refused
 from halfseen.types import Embedding
 
 FRESH = 2.0  # seconds that may pass before it is looked whether the gallery has changed
@@ -56,6 +62,33 @@ class Register:
         return ids
 
 
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """Somebody: the person of the pictures `seen` and of the sightings `like`, who is none of `unlike`; `asked` says
+    how to look, given the queries and the negative pictures."""
+
+    seen: Sequence[Embedding]
+    like: Sequence[int]
+    unlike: Sequence[int]
+    asked: Callable[[Embedding, Embedding | None], Ask]
+
+    def ask(self, rows: Mapping[int, int], kept: Embedding | None) -> Ask:
+        """The whole question; `kept` is what the gallery holds of sightings, whose `rows` it names by id."""
+
+        def of(numbers: Sequence[int]) -> list[Embedding]:
+            return [kept[torch.tensor([rows[number] for number in numbers])]] if numbers and kept else []
+
+        unlike = of(self.unlike)
+        return self.asked(_joined([*self.seen, *of(self.like)]), unlike[0] if unlike else None)
+
+
+class Answered(NamedTuple):
+    """What was found, and by which queries: pictures come first, then sightings."""
+
+    queries: Embedding
+    sightings: list[Sighting]
+
+
 class Holdings:
     """A `gallery`, as others change it, and a `search` of it (None: one of this machine)."""
 
@@ -63,6 +96,7 @@ class Holdings:
         self.gallery, self.search = gallery, Search(gallery) if search is None else search
         self.parts = gallery.model.parts
         self.register = Register.of(gallery)
+        self.threads = torch.get_num_threads()
         self._looked, self._one = time.monotonic(), Lock()
 
     @property
@@ -81,18 +115,22 @@ class Holdings:
             finally:
                 self._one.release()
 
-    def searches(self, asks: Sequence[Ask]) -> list[list[Sighting]]:
-        """The answers to each of `asks`."""
-        return self.search.searches(asks)
+    def searches(self, people: Sequence[Wanted]) -> list[Answered | HTTPException]:
+        """Who each of `people` is and where they were seen, or why that is not known; all are looked for together."""
+        named = sorted({number for wanted in people for number in (*wanted.like, *wanted.unlike)})
+        there, kept = self.search.embedding(named) if named else ([], None)
+        rows = {number: row for row, number in enumerate(there)}
+        known = [wanted for wanted in people if rows.keys() >= {*wanted.like, *wanted.unlike}]
+        asks = [wanted.ask(rows, kept) for wanted in known]
+        with computing(1 if len(people) > 1 else self.threads):  # others are answered by the other processors meanwhile
+            answers = self.search.searches(asks)
+        found = {id(w): Answered(a.queries, s) for w, a, s in zip(known, asks, answers, strict=True)}
+        gone = refused("one of these sightings is not in this gallery, or not any more", 404)
+        return [found.get(id(wanted), gone) for wanted in people]
 
     def fact(self, number: int) -> Fact | None:
         """What is known of a sighting, with its thumbnail; None if it is not there."""
         return self.gallery.rows([number]).get(number)
-
-    def embedding(self, ids: Sequence[int]) -> Embedding | None:
-        """Of sightings; None if one of them is not there."""
-        found, embedding = self.gallery.embedding(ids)
-        return embedding if found == list(ids) else None
 
     def browse(self, where: Where, start: int, count: int) -> list[tuple[int, Fact]]:
         """The newest sightings, one of each passage, `count` of them from number `start` on."""
@@ -107,6 +145,7 @@ class Holdings:
             sightings=len(register.table),
             model=self.gallery.model.name,
             parts=list(self.parts),
+            looks=looks_of(self.parts),
             cameras=[Place(name, name, count) for name, count in register.cameras.items()],
             sources=sources_from(register.sources.items()),
             since=times["min"],
@@ -116,6 +155,24 @@ class Holdings:
             limits=limits,
             who=who,
         )
+
+
+@contextmanager
+def computing(threads: int) -> Iterator[None]:
+    """By so many threads of torch. More than there are processors to spare wait for each other for milliseconds."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _joined(embeddings: Sequence[Embedding]) -> Embedding:
+    """One below the other."""
+    if len(embeddings) == 1:
+        return embeddings[0]
+    return Embedding(torch.cat([e.vectors for e in embeddings]), torch.cat([e.visibility for e in embeddings]))
 
 
 def _passages(table: pa.Table) -> NDArray[np.int64]:

@@ -33,6 +33,7 @@ class Log:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._one = Lock()
+        self._ours = -1, ""  # where our last line ends, and its digest
         try:
             self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -53,17 +54,19 @@ class Log:
                 fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def _add(self, facts: dict[str, object]) -> None:
-        if not os.fstat(self._file).st_nlink:
+        about = os.fstat(self._file)
+        if not about.st_nlink:
             raise OSError(errno.ENOENT, "the file was removed, and nobody would read this")
-        before, torn = self._last()
+        size = about.st_size
+        before, torn = (self._ours[1], False) if size == self._ours[0] else self._last(size)
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"time": now, **facts, "before": before}).encode() + b"\n"
         if os.write(self._file, b"\n" * torn + line) < len(line) + torn:
             raise OSError(errno.ENOSPC, "a line did not fit")
+        self._ours = size + torn + len(line), digest_of(line[:-1])
 
-    def _last(self) -> tuple[str, bool]:
+    def _last(self, size: int) -> tuple[str, bool]:
         """The digest of the last line, and whether that was cut short, by a power cut or a full disk."""
-        size = os.fstat(self._file).st_size
         tail = os.pread(self._file, LONGEST, max(0, size - LONGEST))
         torn = bool(tail) and not tail.endswith(b"\n")
         line = tail.removesuffix(b"\n").rpartition(b"\n")[2]

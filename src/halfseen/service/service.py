@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from hashlib import sha256
@@ -12,7 +12,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Annotated, NamedTuple
 
-import torch
 from fastapi import Depends, Request, Response
 from torch import Tensor
 
@@ -22,7 +21,7 @@ from halfseen.service import asking
 from halfseen.service.answers import About, Answers, Limits, Maps, Query, Sightings, answer_from, maps_from, seen_from
 from halfseen.service.asking import refused
 from halfseen.service.gathering import Gathering
-from halfseen.service.holdings import Holdings
+from halfseen.service.holdings import Holdings, Wanted
 from halfseen.service.log import Log
 from halfseen.service.looking import Looked, Looker
 from halfseen.service.pictures import WHOLE, Folders, Share, picture_of, read_upload, thumbnail_of
@@ -30,6 +29,7 @@ from halfseen.service.settings import Settings
 from halfseen.types import Embedding, InputError
 
 DECODERS = 2  # pictures that are decoded at once, as a large one takes much memory
+WAITING = 64  # pictures of sightings that may be asked for at once: who comes then comes again
 
 
 class Upload(NamedTuple):
@@ -48,6 +48,7 @@ class Service:
         self.searched = Gathering(holdings.searches)
         self.looked = Gathering(looker.look, most=16)
         self.decoders = ThreadPoolExecutor(DECODERS, "decoding")
+        self._asked_for = 0  # pictures of sightings, at present
 
     async def gallery(self, request: Request) -> About:
         """What there is to search, and what one request may hold."""
@@ -57,47 +58,56 @@ class Service:
         )
         return self.holdings.about(limits, asker(request)["who"])
 
-    async def sightings(self, shelf: Annotated[asking.Shelf, Depends()]) -> Sightings:
+    async def sightings(
+        self, request: Request, shelf: Annotated[asking.Shelf, Depends(asking.at_once(asking.Shelf))]
+    ) -> Sightings:
         """Sightings to leaf through, the newest first, one of each passage."""
         await self._fresh()
-        found = await asyncio.to_thread(self.holdings.browse, self._where(shelf), shelf.start, shelf.count + 1)
+        where = self._where(shelf)
+        self._note("leaf", request, vars(shelf))
+        found = await asyncio.to_thread(self.holdings.browse, where, shelf.start, shelf.count + 1)
         following = shelf.start + shelf.count if len(found) > shelf.count else None
         return Sightings([seen_from(number, fact) for number, fact in found[: shelf.count]], following)
 
-    def thumbnail(self, number: asking.Id) -> Response:
+    async def thumbnail(self, number: asking.Id) -> Response:
         """A small picture of a sighting."""
-        fact = self._fact(number)
-        return _jpeg(thumbnail_of(fact) or picture_of(fact, self.folders, self.settings.pixels))
+        fact = await asyncio.to_thread(self._fact, number)
+        return _jpeg(thumbnail_of(fact) or await self._picture(fact))
 
     async def picture(self, number: asking.Id) -> Response:
         """The picture of a sighting as it was indexed, where that may be read; else the small one."""
-        return _jpeg(await self._picture(number))
+        return _jpeg(await self._picture(await asyncio.to_thread(self._fact, number)))
 
     async def maps(self, number: asking.Id) -> Maps:
         """Where the model looks for each part in the picture of a sighting."""
-        data = await self._picture(number)
+        data = await self._picture(await asyncio.to_thread(self._fact, number))
         if data is None:
             raise refused("of this sighting no picture is left", 404)
         return maps_from((await self._look(Upload(data, WHOLE), "the picture")).maps)
 
-    async def search(self, request: Request, wish: Annotated[asking.Wish, Depends()]) -> Answers:
+    async def search(
+        self, request: Request, wish: Annotated[asking.Wish, Depends(asking.at_once(asking.Wish))]
+    ) -> Answers:
         """Where is the person of these pictures and sightings? The answers are sorted, the nearest first."""
         begin = perf_counter()
         await self._fresh()
         where = self._where(wish)
         chosen = asking.check_parts(wish.parts, len(self.holdings.parts))
         uploads = await self._uploads(wish)
-        self._note(request, uploads, wish)
+        pictures = [{"sha256": sha256(each.data).hexdigest(), "box": each.box} for each in uploads]
+        self._note("search", request, vars(wish) | {"pictures": pictures, "boxes": ()})
         names = [f"picture {number}" for number in range(1, len(uploads) + 1)]
         seen = await asyncio.gather(*map(self._look, uploads, names))
         if self.settings.keep and wish.keep:  # pictures, and nothing else that somebody might want to lay down here
             await asyncio.to_thread(self._keep, self.settings.keep, uploads)
-        known, others = await asyncio.to_thread(lambda: (self._known(wish.like), self._known(wish.unlike)))
-        queries = joined([look.embedding for look in seen] + ([known] if known else []))
         among = (where.cameras, where.sources, where.since, where.until)
-        found = await self.searched(Ask(queries, others, chosen, *among, wish.count, wish.rerank))
-        shown = _queries(queries, seen, wish.like)
-        return Answers(shown, [answer_from(each) for each in found], round(perf_counter() - begin, 4))
+
+        def asked(queries: Embedding, others: Embedding | None) -> Ask:
+            return Ask(queries, others, chosen, *among, wish.count, wish.rerank)
+
+        found = await self.searched(Wanted([look.embedding for look in seen], wish.like, wish.unlike, asked))
+        shown = _queries(found.queries, seen, wish.like)
+        return Answers(shown, [answer_from(each) for each in found.sightings], round(perf_counter() - begin, 4))
 
     async def _fresh(self) -> None:
         if self.holdings.due:
@@ -127,18 +137,16 @@ class Service:
             raise refused(f"there is no sighting {number} in this gallery, or not any more", 404)
         return fact
 
-    async def _picture(self, number: int) -> bytes | None:
+    async def _picture(self, fact: Fact) -> bytes | None:
         """From its file if that may be read; files may be large, and so few are decoded at once."""
-        fact = await asyncio.to_thread(self._fact, number)
-        work = partial(picture_of, fact, self.folders, self.settings.pixels)
-        return await asyncio.get_running_loop().run_in_executor(self.decoders, work)
-
-    def _known(self, ids: Sequence[int]) -> Embedding | None:
-        """What the gallery holds of `ids`; None for none."""
-        embedding = self.holdings.embedding(ids) if ids else None
-        if ids and embedding is None:
-            raise refused("one of these sightings is not in this gallery, or not any more", 404)
-        return embedding
+        if self._asked_for >= WAITING:
+            raise refused("too many pictures are asked for at once; try again in a moment", 503)
+        self._asked_for += 1
+        try:
+            work = partial(picture_of, fact, self.folders, self.settings.pixels)
+            return await asyncio.get_running_loop().run_in_executor(self.decoders, work)
+        finally:
+            self._asked_for -= 1
 
     async def _look(self, upload: Upload, where: str) -> Looked:
         def seen() -> Tensor:
@@ -146,13 +154,11 @@ class Service:
 
         return await self.looked(await asyncio.get_running_loop().run_in_executor(self.decoders, seen))
 
-    def _note(self, request: Request, uploads: Sequence[Upload], wish: asking.Wish) -> None:
+    def _note(self, event: str, request: Request, words: Mapping[str, object]) -> None:
         """Say who asks for what, before anything is answered."""
-        pictures = [{"sha256": sha256(each.data).hexdigest(), "box": each.box} for each in uploads]
-        told = {name: value for name, value in vars(wish).items() if name not in ("pictures", "boxes")}
-        known = {name: value for name, value in told.items() if value not in (None, [], False)}
         by = asker(request)
-        self.log.write("search", by["who"], **{"from": by["from"]}, pictures=pictures, **known)
+        told = {name: value for name, value in words.items() if value not in (None, (), False)}
+        self.log.write(event, by["who"], **{"from": by["from"]}, **told)
 
     def _keep(self, folder: Path, uploads: Sequence[Upload]) -> None:
         for each in uploads:
@@ -169,13 +175,6 @@ def asker(request: Request) -> dict[str, str]:
     """Who asks, and from where, as the guard has found out."""
     found: dict[str, str] = request.scope["halfseen"]
     return found
-
-
-def joined(embeddings: Sequence[Embedding]) -> Embedding:
-    """One below the other."""
-    if len(embeddings) == 1:
-        return embeddings[0]
-    return Embedding(torch.cat([e.vectors for e in embeddings]), torch.cat([e.visibility for e in embeddings]))
 
 
 def _queries(embedding: Embedding, seen: Sequence[Looked], like: Sequence[int]) -> list[Query]:

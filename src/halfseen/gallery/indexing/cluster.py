@@ -21,6 +21,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
+from halfseen.data.files import shown
 from halfseen.encode import Device, chosen_device
 from halfseen.gallery.indexing.detectors import load_detector
 from halfseen.gallery.indexing.films import passages
@@ -33,6 +34,7 @@ from halfseen.gallery.indexing.index import (
     rows_of_passages,
     stretch_name,
 )
+from halfseen.gallery.indexing.ledger import Ledger
 from halfseen.gallery.indexing.model import Model
 from halfseen.gallery.indexing.pictures import Picture, batches, digests, read_pictures
 from halfseen.gallery.indexing.sources import DamagedError, Source, find
@@ -42,6 +44,7 @@ from halfseen.training.settings import no_bar, say_nothing
 from halfseen.types import InputError
 
 NOTHING = Rows([], [], [])
+TRIES = 2  # before a lot that ended its process is done file by file
 TOGETHER = 16  # lots that go to a process in one piece, at most: the work that is done again when it is lost
 
 
@@ -78,6 +81,17 @@ class Made:
 
 Lot = Sequence[Source]  # some pictures, or one film
 Work = Callable[[Lot], Iterable[Made]]
+
+
+def merged(some: Sequence[Made]) -> Made:
+    """What came of the files of a lot one by one, as if it had been one."""
+    rows = Rows(
+        [each for made in some for each in made.rows.embeddings],
+        [each for made in some for each in made.rows.facts],
+        [each for made in some for each in made.rows.digests],
+    )
+    names, faults = [name for made in some for name in made.names], [fault for made in some for fault in made.faults]
+    return Made(names, rows, rows.digests, faults)
 
 
 def index_on(
@@ -208,12 +222,13 @@ def spread(
         return
     places = gpus or max(1, int(ray().cluster_resources().get("CPU", 1)))
     size = min(TOGETHER, -(-len(lots) // (2 * places)))
+    ledger = ray().remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Ledger).remote()
     numbered = [pickle.dumps(pair) for pair in enumerate(lots)]
     pieces = [pa.table({"lot": some}) for some in batches(numbered, size)]
     data = ray().data
     made = data.from_arrow(pieces).map_batches(
         Hand,
-        fn_constructor_args=(begin, given),
+        fn_constructor_args=(begin, given, ledger),
         batch_size=1,
         batch_format="pyarrow",
         compute=data.ActorPoolStrategy(size=min(places, len(pieces))),
@@ -228,12 +243,39 @@ def spread(
 
 
 class Hand:
-    """One process of the cluster at work."""
+    """One process of the cluster at work. A lot that ended its process TRIES times is done file by file, and a file
+    that does so alone is left out."""
 
-    def __init__(self, begin: Callable[[Any], Callable[[Any], Iterable[Any]]], given: Any) -> None:
+    def __init__(self, begin: Callable[[Any], Callable[[Any], Iterable[Any]]], given: Any, ledger: Any) -> None:
         self._work = begin(ray().get(given) if isinstance(given, ray().ObjectRef) else given)
+        self._ledger = ledger
 
     def __call__(self, lots: pa.Table) -> Iterator[pa.Table]:
         for number, lot in map(pickle.loads, lots["lot"].to_pylist()):
-            for made in self._work(lot):
+            times, told = ray().get(self._ledger.begin.remote(number))
+            some = self._work(lot) if times <= TRIES else self._one_by_one(number, lot, told)
+            for count, made in enumerate(some, 1):
                 yield pa.table({"made": [pickle.dumps((number, made))]})
+                ray().get(self._ledger.tell.remote(number, count))
+            ray().get(self._ledger.end.remote(number))
+
+    def _one_by_one(self, number: int, lot: Lot, told: int) -> Iterator[Made]:
+        if lot[0].is_film:  # which is a lot by itself
+            yield from self._alone((number, 0), lot[0], told)
+        else:
+            yield merged([made for row, source in enumerate(lot) for made in self._alone((number, row), source)])
+
+    def _alone(self, key: tuple[int, int], source: Source, told: int = 0) -> Iterator[Made]:
+        """Of one file, or why it is left out; Ray takes the first `told` things for those that it knows."""
+        if ray().get(self._ledger.begin.remote(key))[0] == 1:
+            yield from self._work([source])
+        else:
+            (digest,) = digests([source])
+            yield from [Made([digest]), *[Made()] * (told - 1)]
+            yield Made(faults=[(str(digest), _deadly(source))])
+        ray().get(self._ledger.end.remote(key))
+
+
+def _deadly(source: Source) -> DamagedError:
+    times = f"has ended the process that read it {TRIES + 1} times"
+    return DamagedError(f"{shown(source.path)} {times}; look whether it is sound, or save it anew in another format")

@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime, timedelta
 
+from halfseen.gallery.sightings import Fact
 from halfseen.types import InputError
 
 START = datetime(1970, 1, 1, tzinfo=UTC)
 DAY = 86_400.0
+OF_FILM = " into the film"
 
 
 def read_time(text: str, where: str) -> float:
@@ -32,6 +34,13 @@ def read_time(text: str, where: str) -> float:
 def since_1970(moment: datetime) -> float:
     """Seconds, of a moment with a zone or without."""
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def shown_moment(fact: Fact) -> str:
+    """When a sighting was. Of a film without a date nobody knows more than how far into it that is."""
+    told = shown_time(fact.time)
+    film = not fact.image  # of a film crops alone are kept
+    return f"{told}{OF_FILM}" if told and film and 0 <= (fact.time or 0.0) < DAY else told
 
 
 def shown_time(seconds: float | None) -> str:

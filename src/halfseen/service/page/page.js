@@ -1,9 +1,6 @@
 // One page: whom to look for on the left, what was found on the right. All that it knows is in `state`; every change
 // of it is drawn anew. Whatever comes from outside becomes text or an attribute, never markup.
 
-const COLOURS = ["#dba514", "#4aa3df", "#1f6fd0", "#d9541e", "#17a57c", "#0b7d5d", "#d976c0", "#9a3f93", "#8a6fd6"];
-const PLAIN = "#7d8894"; // of parts that are all of somebody
-const WHOLE = new Set(["foreground", "global", "whole", "concat", "stripe", "patch"]);
 const DAY = 86400;
 
 const state = {
@@ -221,7 +218,8 @@ function toggle(part) {
   changed();
 }
 
-const colour = (part) => (WHOLE.has(state.about.parts[part]) ? PLAIN : COLOURS[part % COLOURS.length]);
+const colour = (part) => state.about.looks[part].colour;
+const whole = (part) => state.about.looks[part].whole; // all of somebody, and no part of the body
 
 // --- pictures with part maps ---
 
@@ -244,7 +242,7 @@ const read = (maps) => (maps.bytes ??= maps.parts.map(bytes));
 function veil(maps, part) {
   const { width, height } = maps, values = read(maps);
   const colours = values.map((_, each) => colour(each));
-  const shown = numbers(values).filter((each) => !WHOLE.has(state.about.parts[each]) && !state.off.has(each));
+  const shown = numbers(values).filter((each) => !whole(each) && !state.off.has(each));
   if (part === null && !shown.length) return null;
   const peak = part === null ? 0 : Math.max(90, ...values[part]);
   const canvas = el("canvas", { width, height }), brush = canvas.getContext("2d"), data = brush.createImageData(width, height);
@@ -271,7 +269,7 @@ function smooth(low, value, high) {
 function partAt(maps, x, y) {
   const { width, height } = maps, values = read(maps);
   const place = Math.floor(y * height) * width + Math.floor(x * width);
-  const shown = numbers(values).filter((part) => !WHOLE.has(state.about.parts[part]));
+  const shown = numbers(values).filter((part) => !whole(part));
   const best = shown.reduce((a, b) => (a === null || values[b][place] > values[a][place] ? b : a), null);
   return best !== null && values[best][place] > 40 ? best : null;
 }
@@ -453,7 +451,7 @@ $("stage").addEventListener("pointerdown", (event) => {
 function drawParts() {
   const seen = item()?.seen;
   $("compare").hidden = state.about.parts.length < 2;
-  $("parts").replaceChildren(...state.about.parts.map((name, part) => {
+  $("parts").replaceChildren(...state.about.looks.map(({ label: name }, part) => {
     const hidden = seen && seen[part] === 0, on = !state.off.has(part);
     return el("li", {}, el("button", {
       className: hidden ? "hidden" : "", "aria-pressed": String(on), "--colour": colour(part),
@@ -580,9 +578,10 @@ function frame(sighting, ...badges) {
 }
 
 function caption({ camera, when }) {
-  return el("span", { className: "facts" }, cameraOf(camera), el("small", {}, brief(when) || "no time"));
+  return el("span", { className: "facts" }, cameraOf(camera), el("small", {}, brief(when) + (when.endsWith(OF_FILM) ? OF_FILM : "") || "no time"));
 }
 
+const OF_FILM = " into the film"; // what a moment ends with that nobody has a date for
 const MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
 
 /** A moment as short as it can be told here: without its date where all are of one day, else without seconds. */
@@ -715,7 +714,7 @@ function compare(answer) {
   const sides = [["The query", query?.sighting ? named(query.sighting) : ""], [cameraOf(sighting.camera), sighting.when]];
   const figures = canvases.map((canvas, side) => el("figure", {}, canvas,
     el("figcaption", {}, sides[side][0], el("small", {}, sides[side][1]))));
-  const rows = state.about.parts.map((name, part) => {
+  const rows = state.about.looks.map(({ label: name }, part) => {
     const distance = answer.parts[part], unseen = distance === null, off = state.off.has(part);
     const told = off ? "left out" : unseen ? "hidden" : distance.toFixed(2);
     return el("tr", { className: unseen || off ? "unseen" : "", "--colour": colour(part),
@@ -912,6 +911,7 @@ async function start() {
     $("keeping").hidden = !limits.keep;
     $("leave").hidden = who === "local";
     stamp.day = (until ?? 0) < DAY;
+    $("times").firstElementChild.textContent = stamp.day ? "Time from the beginning" : "Time";
     for (const name of ["since", "until"]) {
       const limits = about.since === null ? {} : { min: stamp.input(about.since), max: stamp.input(about.until) };
       Object.assign($(name), { type: stamp.day ? "time" : "datetime-local", ...limits });
