@@ -61,6 +61,7 @@ class Index:
         from halfseen.gallery.indexing.index import Settings, index, open_or_make  # noqa: PLC0415
         from halfseen.gallery.indexing.model import open_model  # noqa: PLC0415
         from halfseen.gallery.indexing.patterns import Pattern  # noqa: PLC0415
+        from halfseen.gallery.indexing.sources import check  # noqa: PLC0415
         from halfseen.gallery.indexing.watching import watch  # noqa: PLC0415
 
         settings = Settings(
@@ -78,6 +79,7 @@ class Index:
             raise InputError("--watch is for one machine; leave out --cluster, or index from time to time")
         if not self.paths:
             raise InputError("what is to be indexed? give folders, pictures, films or tables")
+        check(self.paths)  # before there is a gallery for them
         model = open_model(self.model, self.device, "bfloat16" if self.autocast else "float32")
         gallery = open_or_make(self.gallery, model.facts)
         if self.watch:

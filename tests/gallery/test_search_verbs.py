@@ -97,6 +97,18 @@ def test_index_of_a_film(folder: Path, weights: Path, run: Run, monkeypatch: pyt
     assert asked == [("mobilenet", 0.2, Path("w.pth"), "cpu")]
 
 
+def test_paths_that_lead_nowhere_leave_no_gallery_behind(folder: Path, weights: Path, run: Run) -> None:
+    (folder / "notes.txt").touch()
+    for path, message in (
+        ("gone", "gone does not exist"),
+        (folder / "notes.txt", "notes.txt is no folder and ends in"),
+    ):
+        code, said, err = run("index", folder, path, "--gallery", "g", "--model", weights)
+        assert (code, said) == (2, "")
+        assert message in err
+        assert not folder.with_name("g").exists()
+
+
 def test_index_as_json(folder: Path, weights: Path, run: Run) -> None:
     code, said, _ = run("index", folder, "--gallery", "g", "--model", weights, "--json", "--device", "cpu")
     told = json.loads(said)

@@ -74,22 +74,28 @@ class Found:
         return [source for source in self.sources if not source.is_film]
 
 
-def find(paths: Iterable[Path], patterns: Sequence[Pattern] = ()) -> Found:
+def check(paths: Iterable[Path]) -> None:
+    """Whether all `paths` are there and of a kind that can be indexed; what lies in them is not looked at."""
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"{shown(path)} does not exist; give folders, pictures, films or tables")
+        if not path.is_dir() and path.suffix.lower() not in PICTURES + FILMS + TABLES:
+            kinds = ", ".join(PICTURES + FILMS + TABLES)
+            raise InputError(f"{shown(path)} is no folder and ends in none of {kinds}; give such files, or a folder")
+
+
+def find(paths: Sequence[Path], patterns: Sequence[Pattern] = ()) -> Found:
     """All that `paths` (folders, pictures, films, tables) lead to, each file once, in a fixed order."""
+    check(paths)
     found = Found()
     for path in (Path(os.path.abspath(path)) for path in paths):  # noqa: PTH100  (links keep the names people gave)
         if path.is_dir():
             for file in _files(path, found):
                 _add(found, file, path, patterns)
-        elif not path.exists():
-            raise InputError(f"{shown(path)} does not exist; give folders, pictures, films or tables")
         elif path.suffix.lower() in TABLES:
             _add_table(found, path)
-        elif path.suffix.lower() in PICTURES + FILMS:
-            _add(found, path, path.parent, patterns)
         else:
-            kinds = ", ".join(PICTURES + FILMS + TABLES)
-            raise InputError(f"{shown(path)} is no folder and ends in none of {kinds}; give such files, or a folder")
+            _add(found, path, path.parent, patterns)
     if found.strays:
         few = f"{len(found.strays):,} file{'s'[: len(found.strays) > 1]}, such as {shown(found.strays[0])}"
         found.faults.append(f"no --pattern fits {few}; correct it, or add one")
