@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from halfseen.methods import METHODS, bpbreid
 from halfseen.nets.backbones import Grid
 from halfseen.types import Batch, Cues, Embedding
+
+Network = TypeVar("Network", bound=nn.Module)
 
 IMAGE = (64, 32)
 PEOPLE = 3
@@ -27,8 +29,16 @@ def tiny_config(name: str, **changes: Any) -> Any:
 def tiny_network(name: str, config: Any, people: int = PEOPLE, seed: int = 0) -> nn.Module:
     """The network of method `name`, drawn with `seed`, its running statistics no longer those of a new one."""
     torch.manual_seed(seed)
-    network = METHODS[name].network(config, people, image=IMAGE)
+    network = awake(METHODS[name].network(config, people, image=IMAGE))
     network(pictures(8, seed=1), tiny_cues(8))
+    return network
+
+
+def awake(network: Network) -> Network:
+    """`network`, whose weights that begin at 0, and would let nothing through, no longer do."""
+    for name, value in network.named_parameters():
+        if name.endswith("weight") and not value.any():
+            nn.init.normal_(value, std=0.5)
     return network
 
 

@@ -13,7 +13,7 @@ from halfseen.methods import pirt
 from halfseen.methods.pirt import GROUPS, MEMBERS, Config, IntraPart, Output, Pirt, RowAttention, heatmaps, partitions
 from halfseen.ops.parts import human_mask, max_to_grid
 from halfseen.types import Cues
-from tiny_methods import IMAGE, pictures, thin, tiny_cues, tiny_network
+from tiny_methods import IMAGE, awake, pictures, thin, tiny_cues, tiny_network
 
 
 @pytest.fixture(autouse=True)
@@ -176,8 +176,9 @@ def test_P1_a_row_is_seen_by_its_own_cells_alone() -> None:
 
 def test_eq4_and_8_the_module_narrows_relates_and_widens() -> None:
     torch.manual_seed(0)
-    module, cells, mask = IntraPart(16, project=True), draw(3, 16, 4, 2), draw(3, 1, 4, 2, seed=1).abs()
+    module, cells, mask = awake(IntraPart(16, project=True)), draw(3, 16, 4, 2), draw(3, 1, 4, 2, seed=1).abs()
     module.dropout.p = 0.0
+    nn.init.ones_(module.get_parameter("widen.1.weight"))
     got = module(cells, mask)
     conv = module.get_parameter("narrow.0.weight")[:, :, 0, 0]
     raw = torch.einsum("ed,bdhw->behw", conv, cells)
@@ -196,7 +197,7 @@ def test_eq4_and_8_the_module_narrows_relates_and_widens() -> None:
 
 def test_P2_without_a_mask_there_is_no_skip_and_without_theta_nothing_else() -> None:
     torch.manual_seed(0)
-    module, cells, mask = IntraPart(16, project=True).eval(), draw(2, 16, 4, 2), torch.rand(2, 1, 4, 2)
+    module, cells, mask = awake(IntraPart(16, project=True)).eval(), draw(2, 16, 4, 2), torch.rand(2, 1, 4, 2)
     alone = module(cells, torch.zeros_like(mask))
     inner = module.narrow(cells).relu()
     seen = module.widen(module.norm(module.attention(inner) + inner).relu())
@@ -235,7 +236,7 @@ def unit_by_loop(layer: nn.Module, parts: Tensor, heads: int) -> Tensor:
 
 def test_eq9_to_12_are_a_post_norm_encoder_and_a_mean() -> None:
     torch.manual_seed(0)
-    module, parts = pirt.InterPart(16, units=2).eval(), draw(2, 5, 16)
+    module, parts = awake(pirt.InterPart(16, units=2)).eval(), draw(2, 5, 16)
     layers = module.get_submodule("encoder.layers")
     assert isinstance(layers, nn.ModuleList)
     want = []
@@ -246,9 +247,21 @@ def test_eq9_to_12_are_a_post_norm_encoder_and_a_mean() -> None:
     torch.testing.assert_close(module(parts), torch.stack(want), rtol=1e-4, atol=1e-5)
 
 
+def test_what_was_pretrained_passes_both_modules_at_first() -> None:
+    torch.manual_seed(0)
+    cells, mask, parts = draw(2, 16, 4, 2), torch.rand(2, 1, 4, 2), draw(2, 5, 16)
+    assert torch.equal(IntraPart(16, project=True)(cells, mask), (mask * cells).relu())
+    module = pirt.InterPart(16, units=3).eval()
+    for name, value in module.named_parameters():
+        if name.endswith("linear2.bias"):  # which is torch's, and the same for all parts
+            nn.init.zeros_(value)
+    each = (parts - parts.mean(2, keepdim=True)) / parts.var(2, unbiased=False, keepdim=True).sqrt()
+    torch.testing.assert_close(module(parts), each.mean(1), rtol=1e-3, atol=1e-3)
+
+
 def test_P5_parts_have_no_place() -> None:
     torch.manual_seed(0)
-    module, parts = pirt.InterPart(16, units=3).eval(), draw(2, 6, 16)
+    module, parts = awake(pirt.InterPart(16, units=3)).eval(), draw(2, 6, 16)
     order = torch.tensor([3, 0, 5, 1, 4, 2])
     torch.testing.assert_close(module(parts[:, order]), module(parts))
     none = pirt.InterPart(16, units=0)

@@ -34,7 +34,7 @@ IMAGES, DONE = "images.lance", finished.TABLE
 GRACE = timedelta(minutes=10)  # compaction leaves what readers may have opened that long ago
 FRAGMENT = 2**17  # rows of a compacted file
 NOTE = "halfseen."  # what the names of notes begin with, among Lance's own
-AHEAD = 2**23  # bytes that are read ahead, which count as memory of whoever searches
+AHEAD = 2**20  # bytes that are read ahead: more is no faster, and counts as memory of whoever searches
 AT_ONCE = 10_000  # ids that one condition names
 
 

@@ -11,15 +11,14 @@ Where paper and released code differ, or the paper is silent:
 * `project`: eq. 7 has a last projection, the code none.
 * Eq. 13 has no bound; the sigmoid (code) keeps confidences from being negative. That its layers have a ReLU between
   them is ours. In eq. 14 "norm" divides by the sum over the groups (code).
-* The left shoulder belongs to two groups (code), though the paper says that no joint does.
-* Eq. 3 divides by all cells, not by those of the mask (both).
+* The left shoulder belongs to two groups (code; the paper says that none does). Eq. 3 divides by all cells (both).
 * `metric` "cosine" is the paper's; "unit-euclid" and `cut` "first" (the rows alone say who is ordered again) are the
   code's. Paper: "global feature"; code: rows for the cut, rows and patches in the sum. Ours takes the sum for both.
 * The code weighs with the confidence of the gallery picture that has the query's number. We do not.
-* At test time rows and patches are taken after their necks, groups before them and before their confidence (code).
+* At test time rows and patches are taken behind their necks, groups before theirs and their confidence (code).
 * `unshared` is ours: with 0, as published, two pictures that show different groups are near; with 1 they are far, and
   the fine distance is 1 − Σ confidence · cosine.
-* Last stride 1, warm-up from a hundredth of the rate (code).
+* Last stride 1, warm-up from a hundredth of the rate (code). θ and the encoder's layers begin at 0 (ours).
 
 Other sizes: what is 512 wide beside the backbone's 2048 is a quarter of its width; there are as many heads as in the
 paper, or the most that divide the width. A grid of h×w has h rows and ⌈h/4⌉×⌈w/2⌉ patches. `reduction` narrows the
@@ -122,7 +121,9 @@ class Pirt(nn.Module):
         self.threshold = config.threshold
         self.backbone = make_backbone(config.backbone, image=image, last_stride=config.last_stride, weights=weights)
         dim = config.reduction or self.backbone.dim
-        self.reduction = nn.Identity() if config.reduction is None else _reduction(self.backbone.dim, dim)
+        self.reduction: nn.Module = nn.Identity()
+        if config.reduction is not None:
+            self.reduction = nn.Sequential(_point_by_point(self.backbone.dim, dim), nn.ReLU())
         self.intra = IntraPart(dim, project=config.project) if config.intra else None
         self.inter = InterPart(dim, config.units)
         self.trust = nn.Sequential(nn.Linear(dim, quarter(dim)), nn.ReLU(), nn.Linear(quarter(dim), 1))
@@ -197,6 +198,7 @@ class IntraPart(nn.Module):
         self.dropout = nn.Dropout(ROW_DROPOUT)
         self.norm = nn.BatchNorm2d(inner)
         self.widen = _point_by_point(inner, dim)  # θ
+        nn.init.zeros_(self.widen.get_parameter("1.weight"))  # what was pretrained passes at first
 
     def forward(self, cells: Tensor, mask: Tensor) -> Tensor:
         """`cells` [B,D,h,w] and the human `mask` [B,1,h,w] → [B,D,h,w]."""
@@ -230,6 +232,8 @@ class InterPart(nn.Module):
     def __init__(self, dim: int, units: int) -> None:
         super().__init__()
         layer = nn.TransformerEncoderLayer(dim, heads_for(dim, 8), quarter(dim), DROPOUT)
+        nn.init.zeros_(layer.self_attn.out_proj.weight)
+        nn.init.zeros_(layer.linear2.weight)
         self.encoder = nn.TransformerEncoder(layer, units, enable_nested_tensor=False) if units else nn.Identity()
 
     def forward(self, parts: Tensor) -> Tensor:
@@ -242,10 +246,6 @@ class InterPart(nn.Module):
 def quarter(dim: int) -> int:
     """What is 512 in the paper, of 2048."""
     return max(2, dim // 4)
-
-
-def _reduction(dim: int, reduced: int) -> nn.Module:
-    return nn.Sequential(_point_by_point(dim, reduced), nn.ReLU())
 
 
 def _point_by_point(dim: int, out: int, norm: type[nn.Module] = nn.BatchNorm2d) -> nn.Module:
