@@ -77,8 +77,11 @@ def serve(app: FastAPI, ear: socket.socket, certificate: Certificate | None = No
     """Answer until Ctrl-C or SIGTERM; what has begun is answered first."""
     gc.collect()
     gc.freeze()  # what is there stays: looking through all of it for garbage takes 0.4 s, in which nobody is answered
-    with suppress(KeyboardInterrupt):
-        _server(app, certificate).run(sockets=[ear])
+    try:
+        with suppress(KeyboardInterrupt):
+            _server(app, certificate).run(sockets=[ear])
+    finally:
+        gc.unfreeze()  # or the end of Python would find it leaked, and libraries complain
 
 
 @contextmanager
