@@ -9,8 +9,6 @@ same folder once more, of which all is known.
 from __future__ import annotations
 
 import argparse
-import shutil
-import tempfile
 from collections.abc import Callable
 from itertools import cycle, islice
 from pathlib import Path
@@ -23,7 +21,7 @@ from halfseen.encode import Look, encode
 from halfseen.gallery.indexing.index import index, open_or_make
 from halfseen.gallery.indexing.model import Model, open_model
 from halfseen.types import Sample
-from measure import introduce, once, pace_row, paces, ratio_row
+from measure import introduce, once, pace_row, paces, ratio_row, workplace
 
 SEED = 0
 
@@ -44,15 +42,12 @@ def indexed(folder: Path, model: Model) -> Callable[[], float]:
     """A job that indexes `folder` into a gallery of its own, and tells the images a second."""
 
     def run() -> float:
-        place = Path(tempfile.mkdtemp())
-        try:
+        with workplace() as place:
             gallery = open_or_make(place / "gallery", model.facts)
             report = index([folder], gallery, model)
             if report.faults or len(gallery) != report.added:
                 raise SystemExit(f"{len(gallery):,} were stored: {report}")
             return report.added / report.seconds
-        finally:
-            shutil.rmtree(place)
 
     return run
 
@@ -70,8 +65,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     given = parser.parse_args()
     introduce(f"indexing {given.images:,} crops", SEED)
-    model, folder = open_model(device="cpu"), Path(tempfile.mkdtemp())
-    try:
+    model = open_model(device="cpu")
+    with workplace() as folder:
         samples = write(folder, given.images)
         found = paces({"encode": encoded(samples, model), "index": indexed(folder, model)}, "cpu", given.runs)
         for name, pace in found.items():
@@ -80,8 +75,6 @@ def main() -> None:
         gallery = open_or_make(folder / "gallery", model.facts)
         index([folder], gallery, model)
         print(f"the same folder again: {given.images / once(lambda: index([folder], gallery, model)):,.0f} images/s")
-    finally:
-        shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,10 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal, NamedTuple, TypeVar
 
 import torch
@@ -48,6 +50,16 @@ def in_turns(*jobs: Callable[[], object], runs: int = RUNS) -> list[list[float]]
         for job, times in zip(jobs, seconds, strict=True):
             times.append(once(job))
     return seconds
+
+
+@contextmanager
+def workplace(kept: Path | None = None) -> Iterator[Path]:
+    """The folder that is to be kept, or one that is gone afterwards."""
+    if kept:
+        yield kept
+    else:
+        with TemporaryDirectory() as folder:
+            yield Path(folder)
 
 
 def once(job: Callable[[], object]) -> float:

@@ -8,9 +8,7 @@ answered in 5 s, in 1.2 times the memory of the vectors. The two libraries are `
 from __future__ import annotations
 
 import argparse
-import shutil
 import statistics
-import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -23,7 +21,7 @@ from halfseen.gallery.search import Search
 from halfseen.gallery.sightings import Ask, Fact, ModelFacts
 from halfseen.gallery.store import Gallery
 from halfseen.types import Embedding
-from measure import RUNS, THREADS, extra_memory, in_turns, introduce, once, row
+from measure import RUNS, THREADS, extra_memory, in_turns, introduce, once, row, workplace
 
 PARTS, DIM, QUERIES, NEAREST, SEED = 9, 256, 64, 50, 0
 MODEL = ModelFacts("synthetic", "0" * 64, tuple(f"part {number}" for number in range(PARTS)), DIM)
@@ -143,16 +141,12 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where the gallery is made, and kept; left out: a temporary one")
     given = parser.parse_args()
     introduce(f"search in {given.images:,} images × {PARTS} × {DIM}", SEED)
-    folder = given.folder or Path(tempfile.mkdtemp())
-    try:
+    with workplace(given.folder) as folder:
         if not (folder / "gallery").exists():
             fill(folder / "gallery", given.images)
         one(folder / "gallery", given.images, given.runs)
         if given.images <= 200_000:  # the libraries and the product hold copies of their own
             many(folder / "gallery", given.images, given.runs)
-    finally:
-        if given.folder is None:
-            shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

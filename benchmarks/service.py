@@ -10,13 +10,11 @@ import argparse
 import os
 import re
 import selectors
-import shutil
 import signal
 import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from halfseen.gallery.indexing.model import open_model
-from measure import introduce
+from measure import introduce, workplace
 from search import NEAREST, SEED, fill
 
 CLIENTS, WARM = 16, 200
@@ -153,15 +151,11 @@ def main() -> None:
     model = open_model(device="cpu").facts
     parts, dim = len(model.parts), model.dim
     introduce(f"{CLIENTS} clients search {given.images:,} images × {parts} × {dim} over HTTP", SEED)
-    folder = given.folder or Path(tempfile.mkdtemp())
-    try:
+    with workplace(given.folder) as folder:
         if not (folder / "gallery").exists():
             fill(folder / "gallery", given.images, model)
         for _ in range(given.runs):
             measure(folder / "gallery", given.images, given.requests)
-    finally:
-        if given.folder is None:
-            shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ pytest.importorskip("fastapi", reason="the page needs fastapi: pip install 'half
 from halfseen.data.images import read_image
 from halfseen.data.sets import SETS, read_set
 from halfseen.demo_page import asked, covered, show_page
+from halfseen.gallery.parts import label_of
 from halfseen.gallery.store import Gallery
 from halfseen.painting import Job
 from halfseen.rendering import render_set
@@ -100,7 +101,8 @@ def test_what_http_answers_is_what_the_command_line_answers(shown: Shown, run: R
     told = json.loads(said)["sightings"]
     assert code == 0
     lines = shown.printed.split("show the part:\n")[1].splitlines()
-    assert lines[0].split() == ["rank", "person", "camera", "all", *told[0]["parts"]]
+    assert " whole person " in lines[0]
+    assert lines[0].split() == ["rank", "person", "camera", "all", *" ".join(map(label_of, told[0]["parts"])).split()]
     expected = [
         [
             *(str(each["rank"]), each["track"].lstrip("0"), each["camera"], f"{each['distance']:.3f}"),

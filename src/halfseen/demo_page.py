@@ -24,6 +24,7 @@ from halfseen.data.sets import read_set
 from halfseen.gallery.indexing.index import Settings, index, open_or_make
 from halfseen.gallery.indexing.model import Model, open_model
 from halfseen.gallery.indexing.patterns import Pattern
+from halfseen.gallery.parts import label_of
 from halfseen.gallery.sightings import Sighting
 from halfseen.gallery.store import Gallery
 from halfseen.gallery.strips import draw_strip, picture_of
@@ -138,7 +139,7 @@ def _show(found: Sequence[Sighting], gallery: Gallery, whole: Sample, out: Path)
         ]
         for each, person in zip(found, people, strict=True)
     ]
-    printing.print_table("", ("rank", "person", "camera", "all", *parts), rows, words=0)
+    printing.print_table("", ("rank", "person", "camera", "all", *map(label_of, parts)), rows, words=0)
     pictures = [(each, picture_of(each.fact)) for each in found]
     save_image(out / STRIP, draw_strip([read_image(out / WHO)], pictures, parts))
     printing.print_line(f"{people.count(str(whole.pid))} of them are that person; drawn: {out / STRIP}")
