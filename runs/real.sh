@@ -2,17 +2,15 @@
 # All methods on real pictures: trained on CUHK03-NP (detected boxes), tested on it, on its partial and its occluded variant,
 # and without further training on Partial-REID. Some ten minutes a training on two quiet cores.
 #
-#   runs/real.sh FOLDER WEIGHTS [SEEDS [START]]        then        python runs/table.py FOLDER --columns \
+#   runs/real.sh FOLDER WEIGHTS [SEEDS]        then        python runs/table.py FOLDER --columns \
 #     cuhk03-np/market cuhk03-np+partial/market cuhk03-np+occluded/market partial-reid:occluded/market partial-reid/market
 #
 # HALFSEEN_DATA names the folder that holds both sets and the keypoints of their pictures (keypoints.npz in each). FOLDER is
-# for the trainings. WEIGHTS is timm's tf_efficientnet_lite0 as trained on ImageNet (a safetensors file), or `hub`. START is
-# the same for vit_tiny_patch16_224, or what runs/vit_start.py makes; without it the transformers are left out.
+# for the trainings. WEIGHTS is timm's tf_efficientnet_lite0 as trained on ImageNet (a safetensors file), or `hub`.
 set -euo pipefail
 folder=${1:?a folder for the trainings}
 weights=${2:?a file with the weights to begin with, or hub}
 seeds=${3:-0}
-start=${4:-}
 : "${HALFSEEN_DATA:?the folder that holds cuhk03-np and partial-reid}"
 sets=(cuhk03-np cuhk03-np+partial cuhk03-np+occluded partial-reid:occluded partial-reid)
 
@@ -36,8 +34,6 @@ run bpbreid bpbreid --config.parts 5 --config.pixel-weight 3
 run pgfl_kd pgfl_kd --config.attention cosine --config.lengths unit --config.temperature 0.07
 run pirt pirt --config.reduction 256 --recipe.speeds inter 0.1
 
-[ -n "$start" ] || exit 0
-weights=$start
-run vit vit --precision bfloat16
-run tsd tsd --precision bfloat16
-run ogfr ogfr --precision bfloat16 --config.agent.warmup 115 # the first of six epochs
+run vit vit
+run tsd tsd
+run ogfr ogfr --config.agent.warmup 115 # the first of six epochs

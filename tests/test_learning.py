@@ -75,6 +75,16 @@ def test_speeds_reach_the_weights(splits: Splits, tmp_path: Path) -> None:
         torch.testing.assert_close(now, before[name] - rate * now.grad)
 
 
+def test_what_learns_at_no_speed_stays_and_gets_no_gradient(splits: Splits, tmp_path: Path) -> None:
+    training, batch = begun(splits, tmp_path, replace(SGD, warmup=0, speeds=(("backbone", 0.0),)))
+    before = {name: value.clone() for name, value in training.network.named_parameters()}
+    training._step(batch)
+    for name, now in training.network.named_parameters():
+        stays = name.startswith("backbone")
+        assert torch.equal(now, before[name]) is stays
+        assert (now.grad is None) is stays
+
+
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_momentum_by_hand(nesterov: bool) -> None:
     made = nn.Linear(1, 1, bias=False)
@@ -150,6 +160,7 @@ def test_a_gradient_is_shortened_to_the_clip(clip: float | None) -> None:
         ),
         ({"speeds": (("backbone", -1.0),)}, "'backbone' learn -1.0 times as fast; give a number of 0 or more"),
         ({"speeds": (("backbone", nan),)}, "'backbone' learn nan times as fast"),
+        ({"speeds": (("", 0.0),)}, "recipe.speeds lets nothing learn; leave something above 0"),
         ({"twins": True}, "tiny learns from single pictures; leave recipe.twins as it is"),
     ],
 )

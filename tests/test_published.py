@@ -199,6 +199,13 @@ def test_rows_differ_from_the_default_in_what_their_names_say(rows: dict[str, An
 
 SHARED: dict[str, Any] = {"height": 192, "width": 96, "people": 16, "images": 4, "optimiser": "adam", "bias_lr": 1.0}
 FALL: dict[str, Any] = {"warmup": 1, "schedule": "cosine", "flat": 0, "final": 0.002, "speeds": (), "nesterov": False}
+HALVES = (
+    ("backbone.network.blocks", 0.5),
+    ("decoder", 0.5),
+    ("teacher.top", 0.5),
+    ("teacher.trunk.network.blocks", 0.5),
+    ("teacher.purifier.policy", 0.1),
+)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -207,10 +214,10 @@ def test_in_the_mini_tier_all_methods_learn_in_the_same_way(name: str) -> None:
     assert in_tier(method, "full") == (method.config(), method.recipe)
     config, recipe = in_tier(method, "mini")
     transformer = name in ("vit", "tsd", "ogfr")
-    backbone = "vit_tiny_patch16_224" if transformer else "tf_efficientnet_lite0"
+    backbone = "vit_tiny_lite0_s16_224" if transformer else "tf_efficientnet_lite0"
     assert config == replace(method.config(), backbone=backbone)
-    steps: dict[str, Any] = {"epochs": 10, "lr": 5e-4} if transformer else {"epochs": 5, "lr": 3e-3}
-    assert recipe == replace(method.recipe, **SHARED, **FALL, **steps)
+    steps: dict[str, Any] = {"epochs": 8, "speeds": HALVES} if transformer else {"epochs": 5}
+    assert recipe == replace(method.recipe, lr=3e-3, **{**SHARED, **FALL, **steps})
 
 
 def test_C10_rates_of_the_mini_tier() -> None:

@@ -20,6 +20,7 @@ from halfseen.data.finding import find_cues
 from halfseen.data.images import read_bytes
 from halfseen.data.loading import CueSources, Loader, Pictures, threaded
 from halfseen.data.transforms import normalise
+from halfseen.heap import freed_kept
 from halfseen.nets.backbones import Backbone
 from halfseen.recipe import Method, Stage
 from halfseen.streams import Behind, sent
@@ -64,7 +65,8 @@ def encode(
     told = {*needed, "hidden"} if needed else needed  # no estimator would have seen what an edit covers
     parts: list[tuple[Tensor, Tensor]] = []
     behind, begun, done = Behind(device, fetched), 0, 0
-    with testing(network), torch.inference_mode(), closing(_batches(samples, look, cues, device)) as batches:
+    made = closing(_batches(samples, look, cues, device))
+    with freed_kept(device.type), testing(network), torch.inference_mode(), made as batches:
         for batch in batches:
             images = normalised(network, sent(batch.images, device))
             with torch.autocast(device.type, torch.bfloat16, enabled=look.precision == "bfloat16"):

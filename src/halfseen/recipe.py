@@ -24,9 +24,10 @@ class Recipe:
     normalised as the backbone wants; a batch has `people` × `images`. The learning rate starts at `warmup_from`·`lr`,
     rises linearly over `warmup` epochs, then falls to `gamma` of itself at each of the `milestones` (step), or stays
     until `flat` and falls along half a cosine to `final`·`lr` at the last epoch (cosine). Biases learn `bias_lr` times
-    as fast. Each of the `speeds` is the beginning of parameters' names and how many times as fast these learn; where
-    several fit, the longest counts. SGD has a momentum of 0.9, that of `nesterov` if so. Gradients longer than `clip`
-    are shortened. With `twins` each picture comes with its occluded twin, which shares its luck: see `Method`.
+    as fast. Each of the `speeds` is the beginning of parameters' names and how many times as fast these learn, 0 for
+    not at all; where several fit, the longest counts. SGD has a momentum of 0.9, that of `nesterov` if so. Gradients
+    longer than `clip` are shortened. With `twins` each picture comes with its occluded twin, which shares its luck: see
+    `Method`.
     """
 
     height: int = 256

@@ -25,12 +25,13 @@ from halfseen.data.sampling import IdentityBatches
 from halfseen.data.variants import bank, twins
 from halfseen.encode import Look, encode, handed, normalised, with_twins
 from halfseen.evaluate import evaluate
+from halfseen.heap import freed_kept
 from halfseen.ops.distance import Single
 from halfseen.printing import plain_scores
 from halfseen.recipe import Method, Recipe, learning_rate
 from halfseen.streams import Behind
 from halfseen.training.checkpoints import State, load_checkpoint, save_checkpoint
-from halfseen.training.learning import Said, Step, check_recipe, learn, make_optimiser
+from halfseen.training.learning import Said, Step, check_recipe, freeze, learn, make_optimiser
 from halfseen.training.log import Log, Meter
 from halfseen.training.settings import Settings, augment_of, no_bar, say_nothing
 from halfseen.training.setup import described, launch
@@ -77,8 +78,7 @@ class Training:
         self.splits, self.cues, self.settings = splits, cues, settings
         self.signs, self.state = StopSigns(), State()
         self.fabric = launch(settings)
-        self.leads = self.fabric.is_global_zero  # the process that writes and speaks
-        self.alone = self.fabric.world_size == 1
+        self.leads, self.alone = self.fabric.is_global_zero, self.fabric.world_size == 1  # one writes and speaks
         self.bars, self.say = (settings.bars, settings.say) if self.leads else (no_bar, say_nothing)
         self.pictures, self.data = self._pictures(), described(splits, cues.get("train"))
         self.source = Paired(self.pictures, self._twins(0)) if recipe.twins else self.pictures
@@ -90,10 +90,11 @@ class Training:
         torch.manual_seed(settings.seed)
         begun = (settings.out / CHECKPOINT).exists()  # it holds all weights
         self.network = make_network(method, config, recipe, len(set(pids)), "none" if begun else settings.start)
+        check_recipe(self.method, recipe, self.network, self.fabric.world_size)
+        freeze(self.network, recipe)
         self.network.to(memory_format=torch.channels_last)
         forward = cast(nn.Module, torch.compile(self.network)) if settings.compile else self.network
         self.module = self.fabric.setup_module(forward)
-        check_recipe(self.method, recipe, self.network, self.fabric.world_size)
         self.optimiser = make_optimiser(self.network, recipe)
         self.under_way = Behind(self.fabric.device, Step.read)
 
@@ -126,7 +127,7 @@ class Training:
     def run(self) -> dict[str, Scores] | None:
         """All epochs that are left."""
         self._begin()
-        with self.signs, closing(self.log):
+        with self.signs, closing(self.log), freed_kept(self.fabric.device.type):
             try:
                 while self.state.epoch < self.recipe.epochs:
                     self._run_epoch()

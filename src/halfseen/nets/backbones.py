@@ -85,7 +85,7 @@ def make_backbone(
         raise InputError(f"patch_stride is for ViTs with a plain patch embedding, and {name} has none; leave it out")
     _load(network, weights, None)
     backbone = _backbone(network, name, image)
-    if last_stride == 1 and backbone.read is not _merged:
+    if last_stride == 1 and backbone.read not in (_merged, _last_and_class):
         _refine(backbone, name, image)
     return _measured(backbone, name, image)
 

@@ -16,6 +16,7 @@ from timm.models import load_state_dict
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from halfseen.nets.hybrids import HYBRID, STEM, stem
 from halfseen.nets.surgery import own_positions, resample
 from halfseen.types import InputError
 
@@ -25,13 +26,17 @@ IBN_NET = "https://github.com/XingangPan/IBN-Net/releases"
 
 
 def from_hub(name: str, **options: Any) -> nn.Module:
-    """The network `name` of timm with the weights of its hub, downloaded once and kept."""
+    """The network `name` of timm with the weights of its hub, downloaded once and kept; our hybrid with its stem's."""
+    if name == HYBRID:
+        network: nn.Module = timm.create_model(name, **options)
+        _begin(network, from_hub(STEM).state_dict())
+        return network
     if not timm.is_model_pretrained(name):
         where = f" from {IBN_NET}" if name.endswith("_ibn_a") else ""
         raise InputError(f"timm's hub has no weights for {name}; bring a file{where} as --weights FILE, {ELSE}")
     try:
         with _no_waiting():
-            network: nn.Module = timm.create_model(name, pretrained=True, **options)
+            network = timm.create_model(name, pretrained=True, **options)
     except TypeError:  # an option that this network does not have
         raise
     except Exception as error:  # whatever hubs, servers, sockets and disks raise
@@ -46,15 +51,26 @@ def load(network: nn.Module, path: Path, native: tuple[int, int] | None) -> None
     """Put a safetensors or torch file into `network`, strictly but for the classifier.
 
     `native` is the grid that a ViT was made for: positions on that grid, on the network's own or on a square one are
-    resampled to the network's own.
+    resampled to the network's own. A hybrid ViT also takes the weights of the network that is its stem.
     """
     state = _without_classifier(network, _read(path))
+    if _begin(network, state):
+        return
     if native and isinstance(network, VisionTransformer) and "pos_embed" in state and state["pos_embed"].ndim == 3:
         state["pos_embed"] = _positions(network, state["pos_embed"], native, path)
     wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     if wrong := _differences(wanted, {name: tuple(value.shape) for name, value in state.items()}):
         raise InputError(f"{path} does not fit the network: {wrong}; bring the weights of this very network")
     network.load_state_dict(state, strict=False)  # what may be missing counts batches, in files of old
+
+
+def _begin(network: nn.Module, state: dict[str, Tensor]) -> bool:
+    """Whether `network` has a stem and `state` is that of such a network, all of it: then it is put there."""
+    own = stem(network)
+    if own is None or not own.state_dict().keys() <= state.keys():
+        return False
+    own.load_state_dict({name: state[name] for name in own.state_dict()})
+    return True
 
 
 @contextmanager

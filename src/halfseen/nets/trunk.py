@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from timm.layers.hybrid_embed import HybridEmbed
 from timm.layers.patch_embed import PatchEmbed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
@@ -40,7 +41,8 @@ class Trunk(nn.Module):
             name, image=image, last_stride=2, patch_stride=patch_stride, drop_path=drop_path, weights=weights
         )
         network: Any = backbone.network
-        if not isinstance(network, VisionTransformer) or type(network.patch_embed) is not PatchEmbed:
+        cut = (PatchEmbed, HybridEmbed)
+        if not isinstance(network, VisionTransformer) or type(network.patch_embed) not in cut:
             raise InputError(f"{name} is no plain ViT, which this method runs in pieces; choose one such as {EXAMPLES}")
         if not network.has_class_token:
             raise InputError(f"{name} has no class token, which this method reads; choose a ViT such as {EXAMPLES}")

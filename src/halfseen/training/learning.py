@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 
 from halfseen.recipe import Method, Recipe
+from halfseen.training.tiers import SPEEDS
 from halfseen.types import Batch, InputError
 
 MOMENTUM = 0.9  # of SGD
@@ -53,13 +54,21 @@ def make_optimiser(network: nn.Module, recipe: Recipe) -> Optimizer:
     return SGD(options, recipe.lr, MOMENTUM, weight_decay=recipe.weight_decay, nesterov=recipe.nesterov, fused=True)
 
 
+def freeze(network: nn.Module, recipe: Recipe) -> None:
+    """What learns 0 times as fast gets no gradient, and so costs no backward pass where nothing before it learns."""
+    for name, value in network.named_parameters():
+        value.requires_grad_(value.requires_grad and _speed(name, recipe) > 0)
+    if not any(value.requires_grad for value in network.parameters()):
+        raise InputError("recipe.speeds lets nothing learn; leave something above 0")
+
+
 def _speed(name: str, recipe: Recipe) -> float:
     fitting = [(len(beginning), factor) for beginning, factor in recipe.speeds if name.startswith(beginning)]
     return max(fitting, default=(0, 1.0))[1] * (recipe.bias_lr if name.endswith("bias") else 1)
 
 
 def check_recipe(method: Method, recipe: Recipe, network: nn.Module, processes: int) -> None:
-    """Refuse what cannot be; the speeds of the method's own recipe may be for parts that some configs lack."""
+    """Refuse what cannot be; speeds of a method's own recipe or of a tier may be for parts that some networks lack."""
     if recipe.twins != method.recipe.twins:
         raise InputError(
             f"{method.name} learns from {'pairs of pictures' if method.recipe.twins else 'single pictures'}; "
@@ -76,7 +85,7 @@ def check_recipe(method: Method, recipe: Recipe, network: nn.Module, processes: 
             f"set recipe.optimiser to sgd, or leave nesterov out"
         )
     names = [name for name, _ in network.named_parameters()]
-    for beginning, factor in (speed for speed in recipe.speeds if speed not in method.recipe.speeds):
+    for beginning, factor in (speed for speed in recipe.speeds if speed not in (*method.recipe.speeds, *SPEEDS)):
         if not any(name.startswith(beginning) for name in names):
             known = ", ".join(dict.fromkeys(name.partition(".")[0] for name in names))
             raise InputError(

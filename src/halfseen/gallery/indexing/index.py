@@ -23,6 +23,7 @@ from halfseen.gallery.indexing.pictures import Picture, batches, digests, read_p
 from halfseen.gallery.indexing.sources import DamagedError, Found, Source, find
 from halfseen.gallery.sightings import Fact, ModelFacts
 from halfseen.gallery.store import DONE, IMAGES, Gallery
+from halfseen.heap import freed_kept
 from halfseen.training.settings import Bars, Say, no_bar, say_nothing
 from halfseen.types import Embedding, InputError
 
@@ -112,9 +113,10 @@ class Indexing:
         for fault in found.faults:
             self._leave_out(fault)
         try:
-            if found.pictures:
-                self._add_pictures(found.pictures)
-            self._add_films(found.films)
+            with freed_kept(self._device):
+                if found.pictures:
+                    self._add_pictures(found.pictures)
+                self._add_films(found.films)
         except KeyboardInterrupt:
             self._store()  # what is encoded is not thrown away
             raise
@@ -122,8 +124,13 @@ class Indexing:
         self.report.seconds = time.monotonic() - began
         return self.report
 
+    @property
+    def _device(self) -> str:
+        """Where the network is."""
+        return next(self.model.loaded.network.parameters()).device.type
+
     def _add_pictures(self, sources: Sequence[Source]) -> None:
-        ahead = int(next(self.model.loaded.network.parameters()).is_cuda)  # a CPU has nothing to spare meanwhile
+        ahead = int(self._device == "cuda")  # a CPU has nothing to spare meanwhile
         with self.settings.bars("pictures") as progress:
             done = 0
             for some in batches(sources, COMPARED):
@@ -183,8 +190,8 @@ class Indexing:
         self.report.films += 1
 
     def _detector(self) -> Detect:
-        how, device = self.settings, next(self.model.loaded.network.parameters()).device.type
-        return load_detector(how.detector, how.smallest, how.weights, device)
+        how = self.settings
+        return load_detector(how.detector, how.smallest, how.weights, self._device)
 
     def _add_stretch(self, film: Source, digest: str, stretch: int, found: Passages) -> None:
         name = stretch_name(digest, stretch)
