@@ -37,7 +37,7 @@ def donor() -> dict[str, Tensor]:
 
 
 def test_timm_makes_it_by_name() -> None:
-    network = timm.create_model(HYBRID, num_classes=0)
+    network: Any = timm.create_model(HYBRID, num_classes=0)
     assert timm.is_model(HYBRID)
     assert network.patch_embed.grid_size == (14, 14)
     assert sum(value.numel() for value in network.parameters()) < 3e6
