@@ -36,4 +36,4 @@ run pirt pirt --config.reduction 256 --recipe.speeds inter 0.1
 
 run vit vit
 run tsd tsd
-run ogfr ogfr --config.agent.warmup 115 # the first of six epochs
+run ogfr ogfr --config.agent.warmup 115 # our reconstruction; the agent waits for the first of six epochs

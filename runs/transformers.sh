@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The transformer methods on the world, mini tier: TSD's ladder (Table 3), OGFR's six steps with the random agent as control,
-# and the other methods on the same trunk. Some ten minutes a training on a core, OGFR's twice that.
+# The transformer methods on the world, mini tier: TSD's ladder (Table 3), the six steps of OGFR as we reconstruct it, with the
+# random agent as control, and the other methods on the same trunk. Some ten minutes a training on a core, OGFR's twice that.
 #
 #   runs/transformers.sh FOLDER WEIGHTS [SEEDS]        then        python runs/table.py FOLDER
 #
@@ -10,14 +10,22 @@ source "$(dirname "$0")/world.sh"
 for row in 3-baseline 3-m1 3-m2 3-m3 3-m4 code; do
   run "tsd-$row" tsd --row "$row"
 done
-# The agent waits for one of the eight epochs, as it does for ten of the paper's 120, and the control erases as much as it.
+# The agent waits for one of the eight epochs, as it does for ten of the paper's 120.
 agent=(--config.agent.warmup 30)
-for row in 0-global 1-vit 2-occlusion 3-patterns 4-distillation 5-random-erasure 6-ogfr; do
+for row in 0-global 1-vit 2-occlusion 3-patterns 4-distillation 6-ogfr student-reads-both; do
   run "ogfr-$row" ogfr --row "$row" "${agent[@]}"
 done
+erased() { # TRAINING: the share of patches that its agent erased at last
+  python -c 'import json, sys; print(json.loads(open(sys.argv[1]).read().splitlines()[-1])["erased"])' "$1/log.jsonl"
+}
+every=$seeds
+for seeds in $every; do # the control erases as much as the agent of the same seed
+  run ogfr-5-random-erasure ogfr --row 5-random-erasure "${agent[@]}" --config.agent.rate "$(erased "$folder/ogfr-6-ogfr-$seeds")"
+done
+seeds=$every
 trunk=(--config.backbone vit_tiny_lite0_s16_224 --recipe.epochs 8 --recipe.speeds backbone.network.blocks 0.5)
 run trunk-bot bot "${trunk[@]}"
 run trunk-pcb pcb "${trunk[@]}"
 run trunk-bpbreid bpbreid "${trunk[@]}" --config.parts 5 --config.pixel-weight 3
 run trunk-pgfl_kd pgfl_kd "${trunk[@]}" --config.attention cosine --config.lengths unit --config.temperature 0.07
-run trunk-pirt pirt "${trunk[@]}"
+run trunk-pirt pirt "${trunk[@]}" --recipe.speeds backbone.network.blocks 0.5 inter 0.1

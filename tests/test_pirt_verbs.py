@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -56,6 +57,28 @@ def test_encode_and_evaluate_with_keypoints(root: Path, tmp_path: Path, run: Run
     scores = json.loads(run(*words, "--json")[1])["sets"]["market1501"]["market"]
     assert scores["recall"]["n"] == 3
     assert scores["recall"]["all"] <= scores["recall"]["any"]
+
+
+def test_how_many_are_looked_at_again_may_be_asked_for(root: Path, tmp_path: Path, run: Run) -> None:
+    weights = saved(tmp_path / "pirt.safetensors", nearest=3, metric="unit-euclid")
+    words = ("evaluate", "--weights", weights, "--data", "market1501", "--root", root, "--json")
+
+    def scores(*options: str) -> dict[str, Any]:
+        code, said, err = run(*words, *options)
+        assert code == 0, err
+        found: dict[str, Any] = json.loads(said)["sets"]["market1501"]["market"]
+        return found
+
+    assert scores("--nearest", "2")["recall"]["n"] == 2
+    assert scores("--distance", "coarse-to-fine") == scores(), "the method's own is coarse-to-fine"
+    assert scores("--distance", "coarse-to-fine", "--nearest", "2") == scores("--nearest", "2")
+    assert "recall" not in scores("--distance", "parts")
+
+
+def test_taking_all_for_seen_is_the_papers_confidence_of_none(root: Path, tmp_path: Path, run: Run) -> None:
+    words = ("evaluate", "--data", "market1501", "--root", root, "--json", "--weights")
+    both, none = (saved(tmp_path / f"{name}.safetensors", confidence=name) for name in ("both", "none"))
+    assert run(*words, both, "--all-seen")[1] == run(*words, none)[1]
 
 
 NEEDED = "market1501 has no keypoints for its pictures in {root}, and this method needs them; "

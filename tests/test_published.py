@@ -6,9 +6,10 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
+from torch import nn
 
 from halfseen.data.augment import AreaAndAspect, Sides, draw
-from halfseen.methods import METHODS, bot, bpbreid, pcb, vit
+from halfseen.methods import METHODS, bot, bpbreid, pcb, pgfl_kd, pirt, vit
 from halfseen.ops.distance import Single, VisibleParts
 from halfseen.recipe import learning_rate
 from halfseen.training.settings import AUGMENTS, augment_of
@@ -98,6 +99,97 @@ def test_each_method_is_as_published(name: str) -> None:
     assert method.distance == method.of(method.config()).distance == DISTANCES[name]
 
 
+POSED: dict[str, Any] = {
+    "pgfl_kd": pgfl_kd.Config(
+        backbone="resnet50",
+        last_stage="shared",
+        merge="sum",
+        scale=10.0,
+        gap="grid",
+        attention="dot",
+        reid=("global", "enhanced", "fused"),
+        lambda_cl=0.25,
+        parts_loss="contrastive",
+        lengths="own",
+        lambda_mcl=0.25,
+        temperature=1.0,
+        margin=0.3,
+        smoothing=0.1,
+        test="global",
+    ),
+    "pirt": pirt.Config(
+        backbone="resnet50_ibn_a",
+        last_stride=1,
+        reduction=None,
+        pose=True,
+        intra=True,
+        units=3,
+        project=True,
+        threshold=0.001,
+        smoothing=0.1,
+        margin=None,
+        nearest=100,
+        metric="cosine",
+        confidence="both",
+        cut="sum",
+        unshared=0.0,
+    ),
+}
+UNPOSED: dict[str, Any] = {"lambda_cl": 0, "lambda_mcl": 0}
+POSED_ROWS: dict[str, dict[str, dict[str, Any]]] = {  # where each differs from the method itself
+    "pgfl_kd": {
+        "6-baseline": {"reid": ("global",), **UNPOSED},
+        "6-aligned": {"reid": ("global", "aligned"), **UNPOSED},
+        "6-interaction": {"reid": ("global", "fused"), **UNPOSED},
+        "6-contrastive": {"reid": ("global", "fused"), "lambda_cl": 0},
+        "6-enhanced": {"lambda_cl": 0},
+        "6-consistency": {},
+        "7-consistency": {"parts_loss": "consistency"},
+        "7-contrastive": {},
+        "8-baseline": {"reid": ("global",), **UNPOSED},
+        "8-global": {},
+        "8-aligned": {"test": "aligned"},
+        "8-fused": {"test": "fused"},
+        "8-foreground": {"test": "foreground"},
+        "8-enhanced": {"test": "enhanced"},
+    },
+    "pirt": {
+        "code": {"project": False, "metric": "unit-euclid", "cut": "first"},
+        "3-baseline": {"pose": False, "intra": False, "units": 0},
+        "3-pose": {"intra": False, "units": 0},
+        "3-pose-intra": {"units": 0},
+        "3-pose-intra-inter": {},
+        "4-1-unit": {"units": 1},
+        "4-2-units": {"units": 2},
+        "4-3-units": {},
+        "4-4-units": {"units": 4},
+        "5-both": {},
+        "5-query": {"confidence": "query"},
+        "5-gallery": {"confidence": "gallery"},
+        "5-none": {"confidence": "none"},
+        "ours-unshared": {"unshared": 1.0},
+    },
+}
+
+
+@pytest.mark.parametrize("name", POSED)
+def test_the_methods_that_poses_guide_are_as_published_and_so_are_their_rows(name: str) -> None:
+    method = METHODS[name]
+    assert method.config() == POSED[name]
+    assert method.rows == {row: replace(POSED[name], **changes) for row, changes in POSED_ROWS[name].items()}
+
+
+def test_what_no_field_names_in_pirt_is_as_published() -> None:
+    inter = pirt.InterPart(2048, 3)
+    layers = inter.encoder.layers
+    assert isinstance(layers, nn.ModuleList)
+    assert len(layers) == 3
+    for layer in layers:
+        assert isinstance(layer, nn.TransformerEncoderLayer)
+        assert (layer.linear1.out_features, layer.self_attn.num_heads, layer.dropout.p) == (512, 8, 0.1)
+    assert pirt.IntraPart(64, project=True).dropout.p == 0.3
+
+
 # --- How pictures are seen ---
 
 # flip, pad, erase, its rectangle and what it shows, how pictures are resized, whether a flip exchanges left and right
@@ -108,6 +200,7 @@ SEEN: dict[str, tuple[Any, ...]] = {
     "bpbreid": (0.0, 10, 0.5, Sides((0.15, 0.65)), "mean", "bilinear", True),
     "transreid": (0.5, 10, 0.5, SMALL, "noise", "bicubic", True),
     "tsd": (0.5, 10, 0.5, SMALL, "noise", "bicubic", False),
+    "tsd-paper": (0.0, 10, 0.5, SMALL, "noise", "bicubic", True),
     "ogfr": (0.5, 10, 0.0, SMALL, "noise", "bicubic", True),
 }
 

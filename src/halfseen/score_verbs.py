@@ -133,7 +133,8 @@ class Evaluate:
     protocol: UseAppendAction[tuple[ProtocolName, ...]] = ()
     """May be repeated; left out: all that cameras and occlusion labels allow."""
     all_seen: bool = False
-    """Take every part for seen, as if nothing told which are: what is visibility worth?"""
+    """Take every part for seen, as if nothing told which are: what is visibility worth? Of coarse-to-fine: fine parts
+    count alike, whatever the confidence in them."""
     rerank: bool = False
     """k-reciprocal re-ranking on top of the distance."""
     k1: int = 20
@@ -142,10 +143,10 @@ class Evaluate:
     """Re-ranking: neighbours averaged."""
     weight: float = 0.3
     """Re-ranking: weight of the original distance."""
-    nearest: int = 100
-    """coarse-to-fine: how many candidates the fine parts re-order."""
-    coarse: int = 1
-    """coarse-to-fine: how many of the leading parts are coarse."""
+    nearest: int | None = None
+    """coarse-to-fine: how many candidates the fine parts re-order; left out: as the method has it, for files 100."""
+    coarse: int | None = None
+    """coarse-to-fine: how many of the leading parts are coarse; left out: as the method has it, for files 1."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16 is faster and changes distances by less than 0.012 (cosine)."""
     json: bool = False
@@ -156,9 +157,8 @@ class Evaluate:
         self._check_options()
         plain = {}
         for sides in self._sides():
-            distance = self._distance(sides)
-            scores = self._scores(sides, distance)
-            recall = _recall(sides, distance, scores)
+            scores = self._scores(sides)
+            recall = _recall(sides, scores)
             plain[sides.name] = printing.plain_scores(scores)
             for name, each in recall.items():
                 plain[sides.name][name]["recall"] = each._asdict()
@@ -174,35 +174,42 @@ class Evaluate:
     def _sides(self) -> Iterator[Sides]:
         if self.query and self.gallery:
             query, gallery = load_encoded(self.query, camid=0), load_encoded(self.gallery, camid=1)
-            yield self._seen(Sides(query, gallery, "", usual_distance(query.embedding)))
+            yield self._seen(Sides(query, gallery, "", self._distance(usual_distance(query.embedding))))
         elif self.weights:
             way = Way(self.weights, self.root, self.device, self.autocast, self.workers)
             loaded = way.load()
+            distance = self._distance(loaded.method.distance)
             for name in dict.fromkeys(self.data):
                 query, gallery = way.encode(loaded, name, "query", "gallery")
-                yield self._seen(Sides(query, gallery, name, loaded.method.distance))
+                yield self._seen(Sides(query, gallery, name, distance))
 
     def _seen(self, sides: Sides) -> Sides:
         if not self.all_seen:
             return sides
+        if isinstance(sides.distance, CoarseToFine):  # whose visibilities are shares of one
+            return sides._replace(distance=replace(sides.distance, confidence="none"))
         query, gallery = (replace(side, embedding=side.embedding.all_seen()) for side in sides[:2])
         return sides._replace(query=query, gallery=gallery)
 
-    def _distance(self, sides: Sides) -> Distance:
-        distance = sides.distance if self.distance == "auto" else DISTANCES[self.distance]
-        distance = replace(distance, precision=self.precision)
-        if isinstance(distance, CoarseToFine) and self.distance != "auto":
-            distance = replace(distance, n=self.nearest, coarse=self.coarse)
+    def _distance(self, usual: Distance) -> Distance:
+        """The one that is asked for, or the `usual` one; of coarse-to-fine with the options that were given."""
+        kept = self.distance == "auto" or (self.distance == "coarse-to-fine" and isinstance(usual, CoarseToFine))
+        distance = replace(usual if kept else DISTANCES[self.distance], precision=self.precision)
+        if isinstance(distance, CoarseToFine):
+            n = distance.n if self.nearest is None else self.nearest
+            return replace(distance, n=n, coarse=distance.coarse if self.coarse is None else self.coarse)
+        if (self.nearest, self.coarse) != (None, None):
+            raise InputError("--nearest and --coarse belong to coarse-to-fine; add --distance coarse-to-fine")
         return distance
 
-    def _scores(self, sides: Sides, distance: Distance) -> dict[str, Scores]:
-        again = reranked(distance, k1=self.k1, k2=self.k2, weight=self.weight) if self.rerank else None
+    def _scores(self, sides: Sides) -> dict[str, Scores]:
+        again = reranked(sides.distance, k1=self.k1, k2=self.k2, weight=self.weight) if self.rerank else None
         protocols = [PROTOCOLS[name] for name in dict.fromkeys(self.protocol)]
         if not sides.query.has_cameras:
             printing.print_note("no cameras are named: query and gallery count as two, nothing is left out")
         with printing.progress_bar("scoring") as progress:
             return evaluate(
-                sides.query, sides.gallery, distance=again or distance, protocols=protocols, progress=progress
+                sides.query, sides.gallery, distance=again or sides.distance, protocols=protocols, progress=progress
             )
 
     def _check_options(self) -> None:
@@ -215,12 +222,10 @@ class Evaluate:
             raise InputError("--root, --device, --autocast and --workers belong to --weights; leave them out")
         if not self.rerank and (self.k1, self.k2, self.weight) != (20, 6, 0.3):
             raise InputError("--k1, --k2 and --weight belong to re-ranking; add --rerank, or leave them out")
-        if self.distance != "coarse-to-fine" and (self.nearest, self.coarse) != (100, 1):
-            raise InputError("--nearest and --coarse belong to coarse-to-fine; add --distance coarse-to-fine")
 
 
-def _recall(sides: Sides, distance: Distance, scores: Iterable[str]) -> dict[str, Recall]:
+def _recall(sides: Sides, scores: Iterable[str]) -> dict[str, Recall]:
     """Under the protocols of these `scores`; of a distance in one step there is none."""
-    if not isinstance(distance, CoarseToFine):
+    if not isinstance(sides.distance, CoarseToFine):
         return {}
-    return recall_of(sides.query, sides.gallery, distance, [PROTOCOLS[name] for name in scores])
+    return recall_of(sides.query, sides.gallery, sides.distance, [PROTOCOLS[name] for name in scores])

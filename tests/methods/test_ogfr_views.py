@@ -9,6 +9,7 @@ from torch import nn
 from halfseen.methods import METHODS, ogfr
 from halfseen.nets.patterns import PATTERNS, STRENGTH, Patterns
 from halfseen.nets.purification import Agent
+from halfseen.ops.parts import grid_labels
 from halfseen.types import Cues, InputError
 from pairs import NOBODY, drawn, into_top, look, reached
 from tiny_methods import pictures, tiny_batch, tiny_config, tiny_cues, tiny_network
@@ -133,6 +134,14 @@ def test_a_separate_teacher_shares_no_parameter_and_a_shared_one_only_what_lies_
         assert "backbone.network.blocks.5.attn.qkv.weight" not in learn
 
 
+def test_a_separate_teacher_learns_its_own_positions_and_nobody_elses() -> None:
+    network = drawn(teacher="separate")
+    out = look(network)
+    terms = ogfr.losses(out, tiny_batch(), network.config)
+    own = torch.stack([term for name, term in terms.items() if name.startswith("teacher_")]).sum()
+    assert all(name.startswith("teacher.") for name in reached(network, own + terms["policy"]))
+
+
 def test_O10_at_test_time_there_is_no_teacher_and_nobody_calls_one(monkeypatch: pytest.MonkeyPatch) -> None:
     network = drawn()
     assert network.teacher is not None
@@ -181,3 +190,17 @@ def test_fixed_attention_takes_its_maps_from_the_cues_of_each_twin() -> None:
     assert embedding.visibility.tolist() == [[1, 0, 0, 0, 0, 0, 1, 0, 0]] * 2
     with pytest.raises(InputError, match="no cue says where"):
         network(pictures(2))
+
+
+def test_with_fixed_attention_parts_are_seen_by_the_rule_that_they_are_taught_by() -> None:
+    network = drawn(attention="fixed").eval()
+    labels = torch.zeros(2, 64, 32, dtype=torch.int64)  # patches of 16×16, of which one is shared by three:
+    labels[:, 16:21, :16], labels[:, 21:26, :16] = 2, 4  # a left arm and a torso have 5 rows each, the background 6
+    cues = Cues(parts=labels)
+    assert set(grid_labels(cues, "eight", (4, 2), (64, 32)).flatten().tolist()) == {0, 2}
+    with torch.no_grad():
+        out = network(pictures(2), cues)
+    assert METHODS["ogfr"].embed(out).visibility[0].nonzero().flatten().tolist() == [0, 2]
+    (exhibit,) = (each for each in ogfr.shows(out, network.config) if each.kind == "parts")
+    assert exhibit.seen is not None
+    assert exhibit.seen[0].nonzero().flatten().tolist() == [1]

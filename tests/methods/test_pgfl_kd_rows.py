@@ -80,6 +80,7 @@ def test_the_vectors_of_table_8_are_of_one_training() -> None:
         ({"scale": -10.0}, "give weights of 0 or more and a scale"),
         ({"reid": ("global",)}, "nothing trains the aligned parts, which are taught from or tested"),
         ({"reid": ("global",), "lambda_mcl": 0, "test": "fused"}, "name aligned or fused in reid"),
+        ({"reid": ("global",), "lambda_mcl": 0, "last_stage": "separate"}, "nothing trains the second last stage"),
     ],
 )
 def test_what_is_no_config_is_refused(changes: dict[str, Any], message: str) -> None:

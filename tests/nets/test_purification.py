@@ -52,6 +52,19 @@ def test_a_policy_treats_patches_alike() -> None:
     torch.testing.assert_close(policy(patches[:, order], cls, positions), policy(patches, cls, positions)[:, order])
 
 
+@pytest.mark.parametrize(("rate", "count"), [(0.0, 0), (0.15, 1), (0.4, 2), (1.0, 5)])
+def test_the_likeliest_patches_are_as_many_as_the_budget_says_however_unlikely(rate: float, count: int) -> None:
+    torch.manual_seed(0)
+    purifier = Purifier(8, Agent(rate=rate, greedy="budget", warmup=1))
+    assert not purifier(*views()).greedy.any(), "nothing is erased before the warm-up is over"
+    choice = purifier(*views())
+    assert choice.logits is not None
+    assert (choice.logits < 0).all(), "the other kind of greedy would keep all"
+    assert choice.greedy.sum(1).tolist() == [count, count]
+    for logits, erased in zip(choice.logits, choice.greedy, strict=True):
+        assert not count or count == 5 or logits[erased].min() > logits[~erased].max()
+
+
 def test_a_new_policy_erases_an_eighth() -> None:
     torch.manual_seed(0)
     chance = Policy(64, "context")(*views(8, 50, 64)).sigmoid().mean().item()
@@ -254,6 +267,7 @@ def test_agents_come_back_from_json() -> None:
         ({"state": "all"}, "agent.state is 'all'"),
         ({"baseline": "mean"}, "agent.baseline is 'mean'"),
         ({"credit": "all"}, "agent.credit is 'all'"),
+        ({"greedy": "all"}, "agent.greedy is 'all'; allowed are likely, budget"),
         ({"rate": 1.5}, "rate 1.5"),
         ({"warmup": -1}, "warmup -1"),
         ({"entropy": -0.1}, "entropy -0.1"),

@@ -110,8 +110,8 @@ def test_ignored_answers_are_crossed_out_and_take_no_place(result: Result) -> No
     assert [button["class"] for button in buttons] == [f"tile {a.verdict}" for a in found]
     assert [button["aria-label"].startswith("does not count") for button in buttons] == [True, False, False, True]
     assert "AP 100 % · first right answer at place 1 · 1 right answers in all" in told
-    assert "before the same camera or not hidden (crossed out): does not count" in strips.legend(occ)
-    assert "not hidden" not in strips.legend(MARKET)
+    assert "before the same camera or not labelled as hidden (crossed out): does not count" in strips.legend(occ)
+    assert "labelled as hidden" not in strips.legend(MARKET)
     assert "does not count" not in strips.legend(PROTOCOLS["all"])
 
 

@@ -50,11 +50,9 @@ Pattern: TypeAlias = Literal["soft", "forced", "token", "none"]
 Reads: TypeAlias = Literal["occluded", "holistic", "both"]
 Teaching: TypeAlias = Literal["shared", "separate", "none"]
 
-HEAT = 4.0  # τ
-SMOOTHING = 0.1  # of part labels, as in TSD
+HEAT, SMOOTHING = 4.0, 0.1  # τ, and that of part labels, as in TSD
 # λ1 to λ6 behind that of the part labels
 WEIGHTS = {"pixels": 1.0, "mse": 1.0, "cosine": 1.0, "cosine_parts": 1.0, "kl": 0.1, "pattern": 0.1, "policy": 1.0}
-NO_CUE: frozenset[Cue] = frozenset()
 WHERE: frozenset[Cue] = frozenset(("parts", "fields", "keypoints"))  # each says where the parts are
 
 
@@ -106,6 +104,7 @@ class Output(NamedTuple):
     teacher: Look | None = None  # of whole pictures, the patches that were drawn erased
     target: Look | None = None  # the same with the likeliest erased: what the student is taught
     trial: Trial | None = None
+    labels: Tensor | None = None  # [B,h,w]: the part of each patch, at test time where cues say it
 
     @property
     def logits(self) -> dict[str, Tensor]:
@@ -144,15 +143,15 @@ class OGFR(nn.Module):
     def forward(self, images: Tensor, cues: Cues | None = None) -> Output:
         """`images` [B,3,H,W], normalised; in training [2B,3,H,W], the occluded twins behind the whole pictures. `cues`
         are looked at where attention is fixed, and in training where patterns are forced."""
-        maps = None
+        maps = labels = None
         if self.config.attention == "fixed":
-            size = (images.shape[2], images.shape[3])
-            maps = grid_maps(cues or Cues(), self.config.grouping, self.backbone.grid, size).to(images)
+            where = (cues or Cues(), self.config.grouping, self.backbone.grid, (images.shape[2], images.shape[3]))
+            maps, labels = grid_maps(*where).to(images), grid_labels(*where)
         if self.training and self.people:
             known = cues.occluder if cues and self.config.pattern == "forced" else None
             return self._taught(images, maps, known)
         tokens, patterns = self._below(images)
-        return Output(self.student(self._top(tokens), maps), patterns)
+        return Output(self.student(self._top(tokens), maps), patterns, labels=labels)
 
     def _taught(self, images: Tensor, maps: Tensor | None, known: Tensor | None) -> Output:
         """The branches' looks at pairs: `images` [2B,3,H,W], `maps` [2B,K+1,h,w], `known` patterns [2B]."""
@@ -165,13 +164,12 @@ class OGFR(nn.Module):
             return Output(student, patterns)
         if self.teacher.trunk is not None:
             tokens = self.teacher.trunk.run(self.teacher.trunk.embed(images[whole]))
-        looks = self.teacher(tokens[whole], self.backbone.positions, _cut(maps, whole))
+        looks = self.teacher(tokens[whole], (self.teacher.trunk or self.backbone).positions, _cut(maps, whole))
         return Output(student, patterns, *looks)
 
     def _below(self, images: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """The tokens [B,n,D] that go into the last block, and logits of the patterns [B,M+1], if they are predicted."""
-        trunk, logits = self.backbone, None
-        block = trunk.depth // 3
+        trunk, logits, block = self.backbone, None, self.backbone.depth // 3
         tokens = trunk.embed(images)
         if self.tokens is not None:
             tokens = torch.cat([tokens, self.tokens.expand(len(images), -1, -1)], 1)
@@ -198,8 +196,13 @@ def embed(out: Output) -> Embedding:
     vectors, maps = out.student.normed, out.maps
     if maps is None:
         return Embedding.of(vectors["global"])
-    seen = F.pad(visible_parts(part_labels(maps), maps.shape[1] - 1).float(), (1, 0), value=1.0)
+    seen = F.pad(shown(out, maps).float(), (1, 0), value=1.0)
     return Embedding(torch.cat([vectors["global"][:, None], vectors["parts"]], 1), seen)
+
+
+def shown(out: Output, maps: Tensor) -> Tensor:
+    """Which of the parts in `maps` [B,K+1,h,w] are seen, bool [B,K]: those that win a patch, or that cues give one."""
+    return visible_parts(part_labels(maps) if out.labels is None else out.labels, maps.shape[1] - 1)
 
 
 def losses(out: Output, batch: Batch, config: Config) -> dict[str, Tensor]:
@@ -217,8 +220,8 @@ def losses(out: Output, batch: Batch, config: Config) -> dict[str, Tensor]:
         terms |= {f"teacher_{name}": term for name, term in own.items()}
         terms |= distilled(out.student, out.target, _cut(labels, read))
     if out.patterns is not None:
-        shown = torch.cat([cast(Tensor, each.cues.occluder) for each in both])
-        terms["pattern"] = F.cross_entropy(out.patterns, shown if config.teacher == "shared" else shown[read])
+        kinds = torch.cat([cast(Tensor, each.cues.occluder) for each in both])
+        terms["pattern"] = F.cross_entropy(out.patterns, kinds if config.teacher == "shared" else kinds[read])
     if out.trial is not None and config.agent.kind == "trained":
         terms["policy"] = policy_loss(out.trial, batch.pids, config.agent)
     return {name: config.weights.get(name.removeprefix("teacher_"), 1.0) * term for name, term in terms.items()}
@@ -260,7 +263,7 @@ def shows(out: Output, config: Config) -> list[Exhibit]:
     """The student's parts and the patterns that it expects; in training, what the agent erases of whole pictures."""
     exhibits, twins = [], config.student == "occluded"
     if out.maps is not None:
-        seen = visible_parts(part_labels(out.maps), len(config.names))
+        seen = shown(out, out.maps)
         exhibits.append(Exhibit("maps of parts as the student has them", "parts", config.names, out.maps, seen, twins))
     if out.patterns is not None:
         shares = out.patterns.softmax(1)
@@ -271,8 +274,8 @@ def shows(out: Output, config: Config) -> list[Exhibit]:
 def needs(config: Config) -> dict[Stage, frozenset[Cue]]:
     """Part labels of any kind to learn from; at test time none, unless attention is fixed."""
     return {
-        "train": NO_CUE if config.attention == "none" else WHERE,
-        "test": WHERE if config.attention == "fixed" else NO_CUE,
+        "train": frozenset() if config.attention == "none" else WHERE,
+        "test": WHERE if config.attention == "fixed" else frozenset(),
     }
 
 
@@ -294,6 +297,7 @@ def _rows() -> dict[str, Config]:
         "baseline-others": Agent(baseline="others"),
         "baseline-none": Agent(baseline="none"),
         "credit-patch": Agent(credit="patch"),
+        "greedy-budget": Agent(greedy="budget"),
     }
     return {
         "0-global": Config(student="holistic", pattern="none", attention="none", **alone),

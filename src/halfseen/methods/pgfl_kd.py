@@ -39,7 +39,7 @@ from halfseen.nets.heads import Necks
 from halfseen.nets.stages import SecondStage
 from halfseen.ops.distance import Single
 from halfseen.ops.groupings import JOINTS, KEYPOINT_GROUPS, flipped_parts
-from halfseen.ops.kernel import check_choice
+from halfseen.ops.kernel import check_choice, check_choices
 from halfseen.ops.losses import GiltTable, gilt, part_triplet
 from halfseen.ops.parts import heatmap_groups, hide, joint_maps, spatial_softmax
 from halfseen.ops.pooling import pool
@@ -85,15 +85,13 @@ class Config:
     test: Vector = "global"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "reid", tuple(self.reid))
+        object.__setattr__(self, "reid", check_choices("reid", self.reid, Vector))
         check_choice("last_stage", self.last_stage, LastStage)
         check_choice("merge", self.merge, Merge)
         check_choice("gap", self.gap, Gap)
         check_choice("attention", self.attention, Attention)
         check_choice("parts_loss", self.parts_loss, PartsLoss)
         check_choice("lengths", self.lengths, Lengths)
-        for name in self.reid:
-            check_choice("reid", name, Vector)
         check_choice("test", self.test, Vector)
         weights, factors = (self.lambda_cl, self.lambda_mcl), (self.scale, self.temperature)
         if not self.reid or not all(x >= 0 for x in weights) or not all(x > 0 for x in factors):
@@ -107,6 +105,10 @@ class Config:
                 f"nothing trains the aligned parts, which are taught from or tested (lambda_mcl {self.lambda_mcl}, "
                 f"test {self.test}); name aligned or fused in reid, or set lambda_mcl to 0 and test to another vector"
             )
+
+        untaught = not (FEB | SAB) & {*self.reid} and self.used(training=True) != {"global"}
+        if self.last_stage == "separate" and untaught:
+            raise InputError("nothing trains the second last stage; name more than global in reid, or share the stage")
 
     def used(self, *, training: bool) -> set[str]:
         """The vectors that something is made of: the one that is tested, and in training those that losses see."""

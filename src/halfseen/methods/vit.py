@@ -1,9 +1,9 @@
 """The plain vision transformer of TransReID: one vector, that of the class token (He et al., ICCV 2021).
 
-The baseline under TSD and OGFR. Kept: ViT-B/16 pretrained on ImageNet-21k and then 1k, drop-path 0.1, the class token,
-the BNNeck, identities without label smoothing, soft triplets, SGD with a cosine. Overlapping patches are an option
-(`patch_stride`), as are the values that other papers choose. Left out: TransReID's own additions (side information,
-jigsaw patches).
+The baseline under TSD and under OGFR as we reconstruct it. Kept: ViT-B/16 pretrained on ImageNet-21k and then 1k,
+drop-path 0.1, the class token, the BNNeck, identities without label smoothing, soft triplets, SGD with a cosine.
+Overlapping patches are an option (`patch_stride`), as are the values that other papers choose. Left out: TransReID's
+own additions (side information, jigsaw patches).
 
 At test time the class token before the neck is compared by its direction alone, as the released code does: it
 normalises the vector and takes the Euclidean distance, which ranks alike.

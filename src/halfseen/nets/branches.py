@@ -44,7 +44,8 @@ class Branch(nn.Module):
             maps = pixels.softmax(1)
         vectors = {"global": tokens[:, 0]}
         if maps is not None:
-            vectors["parts"] = pool(cells, maps[:, 1:])
+            with torch.autocast(cells.device.type, enabled=False):  # sums over all patches, which halves would round
+                vectors["parts"] = pool(cells.float(), maps[:, 1:].float())
         normed, logits = self.necks({name: rows.flatten(1) for name, rows in vectors.items()})
         normed = {name: rows.view_as(vectors[name]) for name, rows in normed.items()}
         return Look(vectors, normed, logits, maps, pixels)

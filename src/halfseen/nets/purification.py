@@ -24,6 +24,7 @@ Kind: TypeAlias = Literal["trained", "random", "none"]
 State: TypeAlias = Literal["patch", "context", "position"]
 Baseline: TypeAlias = Literal["greedy", "others", "none"]
 Credit: TypeAlias = Literal["joint", "patch"]
+Greedy: TypeAlias = Literal["likely", "budget"]
 
 STATES: tuple[State, ...] = ("patch", "context", "position")  # each knows what the one before it knows, and more
 FIRST_LOGIT = -2.0  # an eighth of the patches are erased in the beginning
@@ -38,7 +39,9 @@ class Agent:
     the class token ("context"), or also where the patch lies. `reward` weighs the gain in log-likelihood of the right
     person, the gain in the gap of a triplet (β), and how far the erased share is from `rate` (η, ρ). `baseline` is the
     reward of the likeliest action, or the mean of the batch's other rewards. `credit` "patch" asks of each erased patch
-    what keeping it would have changed, instead of giving all of them the same reward. `entropy` pays for doubt, but
+    what keeping it would have changed, instead of giving all of them the same reward. `greedy` is the action that is
+    taught and compared with: patches likelier erased than kept, or the likeliest, as many as `rate` says ("budget"): a
+    policy that is nowhere sure erases none of the first kind. `entropy` pays for doubt, but
     little: one patch too many costs η/N, and at 0.01 a third of 128 patches would be erased for doubt's sake. For the
     first `warmup` steps nothing is erased: a network that knows nobody yet cannot tell what harms it.
     """
@@ -49,6 +52,7 @@ class Agent:
     reward: tuple[float, float, float] = (1.0, 0.1, 1.0)
     baseline: Baseline = "greedy"
     credit: Credit = "joint"
+    greedy: Greedy = "likely"
     entropy: float = 0.001
     warmup: int = 2400
 
@@ -57,6 +61,7 @@ class Agent:
         check_choice("agent.state", self.state, State)
         check_choice("agent.baseline", self.baseline, Baseline)
         check_choice("agent.credit", self.credit, Credit)
+        check_choice("agent.greedy", self.greedy, Greedy)
         object.__setattr__(self, "reward", tuple(self.reward))
         if not 0 <= self.rate <= 1 or self.warmup < 0 or self.entropy < 0 or min(self.reward) < 0:
             raise InputError(
@@ -138,7 +143,14 @@ class Purifier(nn.Module):
             action = (luck < self.agent.rate) & active
             return Choice(None, action, action, active)
         logits = self.policy(patches, cls, positions)
-        return Choice(logits, (luck < logits.sigmoid()) & active, (logits > 0) & active, active)
+        return Choice(logits, (luck < logits.sigmoid()) & active, self._likeliest(logits) & active, active)
+
+    def _likeliest(self, logits: Tensor) -> Tensor:
+        """The greedy action for `logits` [B,N], bool."""
+        if self.agent.greedy == "likely":
+            return logits > 0
+        chosen = logits.topk(round(self.agent.rate * logits.shape[1])).indices
+        return torch.zeros_like(logits, dtype=torch.bool).scatter_(1, chosen, True)
 
     def swap(self, patches: Tensor, action: Tensor, positions: Tensor) -> Tensor:
         """`patches` [B,N,D], those where `action` [B,N] says so replaced by the token at their `positions` [1,N,D]."""

@@ -27,7 +27,7 @@ def legend(protocol: Protocol) -> str:
     told: dict[Verdict, str] = {"right": "the same person", "wrong": "another person"}
     out = [] if protocol.same_camera else ["before the same camera"]
     if protocol.keep is not None:
-        out.append("not hidden (crossed out)")
+        out.append("not labelled as hidden (crossed out)")
     if out:
         told["junk"] = f"the same person {' or '.join(out)}: does not count"
     entries = (

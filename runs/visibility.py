@@ -1,0 +1,68 @@
+"""How well networks tell which parts are seen: `python runs/visibility.py ROOT WEIGHTS [WEIGHTS ...]`.
+
+ROOT is a rendered world, whose part labels say what is seen: a part that owns a cell of the network's grid. All queries
+and the whole gallery are looked at. Beside F1 stand precision, recall, how many of the hidden parts are told to be so,
+and the F1 of taking every part for seen, which a network has to beat.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from halfseen.data.finding import find_cues, read_named
+from halfseen.data.loading import Pictures
+from halfseen.encode import Look, encode_split
+from halfseen.nets.backbones import Backbone
+from halfseen.ops.groupings import GROUPINGS
+from halfseen.ops.parts import grid_labels, visible_parts
+from halfseen.printing import print_line
+from halfseen.training.settings import augment_of
+from halfseen.types import Splits
+from halfseen.weights import Loaded, load_weights
+
+
+def told_and_true(weights: Path, splits: Splits, split: str) -> tuple[Tensor, Tensor]:
+    """Bool [N,K] twice: which parts are told to be seen, and which are."""
+    loaded = load_weights(weights)
+    look = Look(augment_of(loaded.recipe))
+    told = encode_split(loaded, weights, splits, split, look).embedding.visibility > 0
+    true = torch.cat(seen(loaded, splits, split, look))
+    return told[:, -true.shape[1] :], true  # before the parts stands the whole
+
+
+def seen(loaded: Loaded, splits: Splits, split: str, look: Look) -> list[Tensor]:
+    """Batch by batch, which parts own a cell."""
+    samples, grouping = splits.by_name[split], loaded.config.grouping
+    cues = find_cues(splits, samples, ["parts"], grouping)
+    pictures, found = Pictures(samples, look.augment.at_test(), cues), []
+    grid = cast(Backbone, loaded.network.get_submodule("backbone")).grid
+    for start in range(0, len(samples), look.batch):
+        batch = pictures.batch(range(start, min(start + look.batch, len(samples))))
+        size = (batch.images.shape[2], batch.images.shape[3])
+        labels = grid_labels(batch.cues, grouping, grid, size)
+        found.append(visible_parts(labels, len(GROUPINGS[grouping])))
+    return found
+
+
+def f1(told: Tensor, true: Tensor) -> tuple[float, float, float]:
+    """F1, precision and recall of bool tensors."""
+    both = float((told & true).sum())
+    precision, recall = both / max(1.0, float(told.sum())), both / max(1.0, float(true.sum()))
+    return 2 * precision * recall / max(1e-9, precision + recall), precision, recall
+
+
+if __name__ == "__main__":
+    splits = read_named("world", Path(sys.argv[1]))
+    print_line("| training | F1 | precision | recall | hidden ones told | F1 of taking all for seen |")
+    print_line("|---|---|---|---|---|---|")
+    for weights in map(Path, sys.argv[2:]):
+        sides = [told_and_true(weights, splits, split) for split in ("query", "gallery")]
+        told, true = (torch.cat(column) for column in zip(*sides, strict=True))
+        hidden = float((~told & ~true).sum()) / max(1, int((~true).sum()))
+        numbers = (*f1(told, true), hidden, f1(torch.ones_like(true), true)[0])
+        print_line(f"| {weights.parent.name} | " + " | ".join(f"{100 * number:.1f}" for number in numbers) + " |")
