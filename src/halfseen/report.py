@@ -97,7 +97,7 @@ def _origin(result: Result) -> dict[str, str]:
     return {
         "run": result.run.name,
         "backbone": str(card.config.get("backbone", "")),
-        "pictures": f"{recipe.height} × {recipe.width}",
+        "pictures": f"{recipe.height}\u00a0×\u00a0{recipe.width}",
         "trained on": f"{data.get('name')}: {data.get('images', 0):,} pictures of {data.get('people', 0):,} people",
         "started from": card.started_from,
         "epochs": f"{card.epoch} of {recipe.epochs}",

@@ -12,6 +12,7 @@ from halfseen.reporting.results import Answer, Result, Verdict, answers, looked_
 from halfseen.types import Protocol
 
 NEAREST = 10
+MANY = 14  # answers that do not fit into one line
 MARKS: dict[Verdict, str] = {"right": "✓", "wrong": "✗", "junk": "–", "ignored": "–"}
 
 
@@ -78,7 +79,7 @@ def _answers(result: Result, query: int, protocol: Protocol, key: str) -> str:
         _tile(result, answer, image, _details(result, query, answer.row, distances, farthest), f"{key}-{place}")
         for place, (answer, image, distances) in enumerate(zip(found, images, parts, strict=True))
     ]
-    return tag("ol", *tiles, class_="answers")
+    return tag("ol", *tiles, class_="answers many" if len(tiles) > MANY else "answers")
 
 
 def _tile(result: Result, answer: Answer, image: Tensor, details: str, key: str) -> str:
