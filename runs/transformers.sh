@@ -16,7 +16,7 @@ for row in 0-global 1-vit 2-occlusion 3-patterns 4-distillation 6-ogfr student-r
   run "ogfr-$row" ogfr --row "$row" "${agent[@]}"
 done
 erased() { # TRAINING: the share of patches that its agent erased at last
-  python -c 'import json, sys; print(json.loads(open(sys.argv[1]).read().splitlines()[-1])["erased"])' "$1/log.jsonl"
+  grep '"steps"' "$1/log.jsonl" | tail -n 1 | python -c 'import json, sys; print(json.load(sys.stdin)["erased"])'
 }
 every=$seeds
 for seeds in $every; do # the control erases as much as the agent of the same seed
