@@ -110,13 +110,13 @@ def test_another_networks_file_is_refused(tmp_path: Path) -> None:
 
 def test_from_the_hub_comes_the_stem(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    made = timm.create_model
+    made, state = timm.create_model, donor()
 
     def create(name: str, *, pretrained: bool = False, **options: Any) -> Any:
         network: Any = made(name, **options)
         if pretrained:
             asked.append(name)
-            network.load_state_dict(donor())
+            network.load_state_dict(state)
         return network
 
     monkeypatch.setattr(timm, "create_model", create)
@@ -124,7 +124,7 @@ def test_from_the_hub_comes_the_stem(monkeypatch: pytest.MonkeyPatch) -> None:
     inside = stem(make(weights="hub").network)
     assert asked == [STEM]
     assert inside is not None
-    assert all(torch.equal(value, donor()[name]) for name, value in inside.state_dict().items())
+    assert all(torch.equal(value, state[name]) for name, value in inside.state_dict().items())
 
 
 def test_other_networks_have_no_stem() -> None:
