@@ -91,11 +91,12 @@ class Search:
 
         unlike = [read_image(path) for path in self.unlike]
         named = {label_of(part): part for part in gallery.model.parts}  # as the table has them, or as the model
-        parts = [_among("part", named.get(name, name), gallery.model.parts) for name in dict.fromkeys(self.part)]
+        own = gallery.model.parts
+        parts = [name if name in own else named[_among("part", name, named)] for name in dict.fromkeys(self.part)]
         return Ask(
             model.encode(queries),
             model.encode(unlike) if unlike else None,
-            parts=tuple(gallery.model.parts.index(part) for part in parts) or None,
+            parts=tuple(own.index(part) for part in parts) or None,
             cameras=_names("camera", self.camera, gallery),
             sources=_names("source", self.source, gallery),
             since=read_time(self.since, "--since") if self.since else None,

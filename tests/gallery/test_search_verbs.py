@@ -263,7 +263,7 @@ def test_what_cannot_be_searched_is_one_sentence(
 ) -> None:
     words = ("--gallery", gallery, "--model", weights)
     assert "gone.png does not exist" in refused("search", "gone.png", *words)
-    assert "--part tail: there is none in this gallery; it has 'foreground'" in refused(
+    assert "--part tail: there is none in this gallery; it has 'whole person'" in refused(
         "search", "who.png", *words, "--part", "tail"
     )
     assert "--camera roof: there is none in this gallery; it has 'gate', 'hall'" in refused(
