@@ -65,8 +65,9 @@ def show(name: str, tier: TierName, options: Options) -> None:
     count = 8 if options.small else 64
     for what, step in steps.items():
         for keep in (False, True):
-            name = f"{what}{', kept' * keep}"
-            jobs[name] = partial(pace, step, count, 1 if options.small else STEPS[tier], keep=keep)
+            jobs[f"{what}{', kept' * keep}"] = partial(
+                pace, step, count, 1 if options.small else STEPS[tier], keep=keep
+            )
     found = paces(jobs, "cpu", options.runs)
     for what, measured in found.items():
         pace_row(what, measured)

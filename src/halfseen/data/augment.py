@@ -89,6 +89,7 @@ TRANSREID = Augment(
     flip=0.5, pad=10, erase=0.5, rectangle=AreaAndAspect((0.02, 1 / 3)), fill="noise", interpolation="bicubic"
 )
 TSD = replace(TRANSREID, swap_sides=False)
+TSD_PAPER = replace(TRANSREID, flip=0.0)
 OGFR = replace(TRANSREID, erase=0.0)  # its occluders take the place of erasing
 
 

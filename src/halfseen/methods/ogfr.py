@@ -143,15 +143,14 @@ class OGFR(nn.Module):
     def forward(self, images: Tensor, cues: Cues | None = None) -> Output:
         """`images` [B,3,H,W], normalised; in training [2B,3,H,W], the occluded twins behind the whole pictures. `cues`
         are looked at where attention is fixed, and in training where patterns are forced."""
-        maps = labels = None
-        if self.config.attention == "fixed":
-            where = (cues or Cues(), self.config.grouping, self.backbone.grid, (images.shape[2], images.shape[3]))
-            maps, labels = grid_maps(*where).to(images), grid_labels(*where)
+        where = (cues or Cues(), self.config.grouping, self.backbone.grid, (images.shape[2], images.shape[3]))
+        fixed = self.config.attention == "fixed"
+        maps = grid_maps(*where).to(images) if fixed else None
         if self.training and self.people:
             known = cues.occluder if cues and self.config.pattern == "forced" else None
             return self._taught(images, maps, known)
         tokens, patterns = self._below(images)
-        return Output(self.student(self._top(tokens), maps), patterns, labels=labels)
+        return Output(self.student(self._top(tokens), maps), patterns, labels=grid_labels(*where) if fixed else None)
 
     def _taught(self, images: Tensor, maps: Tensor | None, known: Tensor | None) -> Output:
         """The branches' looks at pairs: `images` [2B,3,H,W], `maps` [2B,K+1,h,w], `known` patterns [2B]."""

@@ -29,7 +29,7 @@ AUGMENTS: dict[str, Augment] = {
     "bpbreid": augment.BPBREID,
     "transreid": augment.TRANSREID,
     "tsd": augment.TSD,
-    "tsd-paper": replace(augment.TRANSREID, flip=0.0),
+    "tsd-paper": augment.TSD_PAPER,
     "ogfr": augment.OGFR,
 }
 

@@ -32,7 +32,7 @@ class Tier:
     occluded: float
 
 
-# Of a transformer: what begins at random learns half as fast as what is pretrained, an agent's policy a tenth.
+# Of a transformer: attention that begins at random learns half as fast as the rest, an agent's policy a tenth.
 SPEEDS = (
     ("backbone.network.blocks", 0.5),
     ("decoder", 0.5),
