@@ -199,6 +199,16 @@ def test_each_answer_says_why(tmp_path: Path) -> None:
         assert answer.confidence is None
 
 
+def test_no_distance_is_below_that_to_oneself(tmp_path: Path) -> None:
+    """Rounding goes both ways, and "-0.00" would be read as something."""
+    gallery = filled(tmp_path)
+    stored, embedding = gallery.embedding()
+    found = Search(gallery).searches([Ask(embedding[row : row + 1], count=1) for row in range(len(stored))])
+    told = [number for (answer,) in found for number in (answer.distance, *answer.parts) if number is not None]
+    assert min(told) >= 0
+    assert max(told) < 1e-5
+
+
 def test_images_that_share_no_part_are_no_answers(tmp_path: Path) -> None:
     gallery = Gallery.create(tmp_path, MODEL)
     embedding = people([1, 1, 1])

@@ -175,7 +175,8 @@ class Search:
         order = distances.sort(stable=True).indices[: ask.count]
         order = order[distances[order] < EMPTY]
         facts = tables.facts_of(loaded.facts.take(torch.searchsorted(loaded.ids, own.ids[order]).numpy()))
-        columns = (column[order].tolist() for column in (own.ids, distances, chances, own.parts, own.seen))
+        shown = (own.ids, distances, chances, own.parts, own.seen)
+        columns = (column[order].clamp(min=0).tolist() for column in shown)  # rounding leaves −1e-8 of a distance of 0
         return [
             Sighting(
                 id=id,
