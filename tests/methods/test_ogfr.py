@@ -95,6 +95,45 @@ def test_the_teacher_learns_from_what_was_drawn_and_teaches_the_likeliest() -> N
     assert not out.target.vectors["parts"].requires_grad
 
 
+@pytest.mark.parametrize("attention", ["learned", "fixed"])
+def test_parts_judge_as_the_teacher_would_at_test_time(attention: str) -> None:
+    network = drawn(agent={"warmup": 0, "judged": "parts"}, attention=attention)
+    tokens = into_top(copy.deepcopy(network), pictures(8))  # those with patches erased go in first
+    out = look(network)
+    assert out.trial is not None
+    assert out.teacher is not None
+    assert network.teacher is not None
+    with torch.no_grad():
+        want = network.teacher.branch.eval()(
+            network.teacher.top(tokens), out.teacher.maps
+        )  # learned ones it draws anew
+    torch.testing.assert_close(out.trial.drawn.vectors, want.vectors["parts"].flatten(1))
+    torch.testing.assert_close(out.trial.drawn.logits, want.logits["parts"])
+
+
+def test_judging_leaves_all_statistics_as_they_are() -> None:
+    looked = {judged: drawn(agent={"warmup": 0, "judged": judged}) for judged in ("global", "parts")}
+    for network in looked.values():
+        look(network)
+    other = looked["parts"].state_dict()
+    assert all(torch.equal(value, other[name]) for name, value in looked["global"].state_dict().items())
+
+
+def test_what_parts_show_tells_the_agent_of_every_patch() -> None:
+    """A class token that hangs on nothing but itself gains nothing, whatever is erased; parts do."""
+    gains = {}
+    for judged in ("global", "parts"):
+        network = drawn(-0.5, agent={"warmup": 0, "judged": judged, "reward": (1.0, 0.1, 0.0)})
+        assert network.teacher is not None
+        for block in network.teacher.top.modules():
+            if isinstance(block, torch.nn.Linear) and block.out_features == block.in_features:
+                torch.nn.init.zeros_(block.weight)  # attention's last layer: patches tell each other nothing
+                torch.nn.init.zeros_(block.bias)
+        gains[judged] = ogfr.watch(look(network), tiny_batch(), network.config)["reward"].abs().item()
+    assert gains["global"] < 1e-6
+    assert gains["parts"] > 1e-3
+
+
 def test_random_erasure_teaches_what_it_drew_and_there_is_no_policy() -> None:
     network = drawn(agent={"kind": "random", "rate": 0.5, "warmup": 0})
     out = look(network)
@@ -164,6 +203,11 @@ def test_training_wants_twins() -> None:
         ({"weights": {"mae": 1.0}}, "weights gives 'mae' 1.0; give 0 or more to one of pixels, mse"),
         ({"weights": {"mse": -1.0}}, "weights gives 'mse' -1.0"),
         ({"agent": {"kind": "lazy"}}, "agent.kind is 'lazy'"),
+        ({"agent": {"judged": "both"}}, "agent.judged is 'both'; allowed are global, parts"),
+        (
+            {"agent": {"judged": "parts"}, "attention": "none"},
+            "there are none; set attention, or agent.judged to global",
+        ),
     ],
 )
 def test_configs_that_cannot_be_are_refused(changes: dict[str, Any], words: str) -> None:

@@ -81,6 +81,8 @@ class Config:
         grouping_named(self.parts)  # which refuses what is none
         if self.agent.kind != "none" and self.teacher == "none":
             raise InputError("teacher is none, and an agent erases what a teacher sees; set agent.kind to none too")
+        if self.agent.judged == "parts" and self.attention == "none":
+            raise InputError("agent.judged is parts, and there are none; set attention, or agent.judged to global")
         for name, weight in self.weights.items():
             if name not in WEIGHTS or not weight >= 0:
                 raise InputError(f"weights gives {name!r} {weight}; give 0 or more to one of {', '.join(WEIGHTS)}")
@@ -288,15 +290,14 @@ def _rows() -> dict[str, Config]:
     nobody = Agent(kind="none")
     alone: dict[str, Any] = {"teacher": "none", "agent": nobody}
     agents = {
-        "state-patch": Agent(state="patch"),
-        "state-position": Agent(state="position"),
+        **{f"state-{state}": Agent(state=state) for state in ("patch", "position")},
         "reward-identity": Agent(reward=(1.0, 0.0, 1.0)),
         "reward-triplet": Agent(reward=(0.0, 1.0, 1.0)),
         "reward-without-budget": Agent(reward=(1.0, 0.1, 0.0)),
-        "baseline-others": Agent(baseline="others"),
-        "baseline-none": Agent(baseline="none"),
+        **{f"baseline-{kind}": Agent(baseline=kind) for kind in ("others", "none")},
         "credit-patch": Agent(credit="patch"),
         "greedy-budget": Agent(greedy="budget"),
+        **{f"judged-parts-{greedy}": Agent(judged="parts", greedy=greedy) for greedy in ("likely", "budget")},
     }
     return {
         "0-global": Config(student="holistic", pattern="none", attention="none", **alone),

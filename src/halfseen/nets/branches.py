@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from timm.layers.drop import DropPath
 from torch import Tensor, nn
 
 from halfseen.nets.heads import Necks, PixelParts
-from halfseen.nets.purification import Agent, Choice, Purifier, Trial, judge
+from halfseen.nets.purification import Agent, Choice, Judged, Judges, Purifier, Trial, judge
 from halfseen.nets.trunk import Trunk
 from halfseen.ops.pooling import pool
 
@@ -37,18 +37,35 @@ class Branch(nn.Module):
 
     def forward(self, tokens: Tensor, maps: Tensor | None = None) -> Look:
         """`tokens` [B,n,D], normed, the class token first and the patches behind the prefix; `maps` [B,K+1,h,w]."""
-        (h, w), pixels = self.grid, None
-        cells = tokens[:, self.prefix : self.prefix + h * w].mT.reshape(len(tokens), -1, h, w)
+        cells, pixels = self._cells(tokens), None
         if self.pixels is not None:
             pixels = self.pixels(cells)
             maps = pixels.softmax(1)
-        vectors = {"global": tokens[:, 0]}
-        if maps is not None:
-            with torch.autocast(cells.device.type, enabled=False):  # sums over all patches, which halves would round
-                vectors["parts"] = pool(cells.float(), maps[:, 1:].float())
+        vectors = {"global": tokens[:, 0]} | ({} if maps is None else {"parts": _pooled(cells, maps)})
         normed, logits = self.necks({name: rows.flatten(1) for name, rows in vectors.items()})
         normed = {name: rows.view_as(vectors[name]) for name, rows in normed.items()}
         return Look(vectors, normed, logits, maps, pixels)
+
+    def judged(self, tokens: Tensor, maps: Tensor | None, name: Judges) -> Judged:
+        """What the vector `name`, of parts end to end, says of whose `tokens` these are; as at test time."""
+        if name == "global":
+            return judge(tokens[:, 0], self.necks)
+        cells = self._cells(tokens)
+        if self.pixels is not None:
+            with torch.autocast(cells.device.type, enabled=False):
+                maps = self.pixels.settled(cells.float()).softmax(1)
+        return judge(_pooled(cells, cast(Tensor, maps)).flatten(1), self.necks, name)
+
+    def _cells(self, tokens: Tensor) -> Tensor:
+        """[B,D,h,w]"""
+        h, w = self.grid
+        return tokens[:, self.prefix : self.prefix + h * w].mT.reshape(len(tokens), -1, h, w)
+
+
+def _pooled(cells: Tensor, maps: Tensor) -> Tensor:
+    """[B,K,D], of `maps` [B,K+1,h,w] the background left out. Sums over all patches, which bfloat16 would round."""
+    with torch.autocast(cells.device.type, enabled=False):
+        return pool(cells.float(), maps[:, 1:].float())
 
 
 class Teacher(nn.Module):
@@ -78,19 +95,19 @@ class Teacher(nn.Module):
         if self.purifier is None:
             look: Look = self.branch(self.top(tokens), maps)
             return look, look, None
-        patches = tokens[:, self.prefix :][:, : positions.shape[1]]
+        agent, last = self.purifier.agent, self.prefix + positions.shape[1]
+        patches = tokens[:, self.prefix : last]
         choice: Choice = self.purifier(patches, tokens[:, 0], positions)
         swapped = self.purifier.swap(patches, choice.action, positions)
-        look = self._look(tokens, swapped, maps)
-        with torch.no_grad():
-            target = self._look(tokens, self.purifier.swap(patches, choice.greedy, positions), maps)
-            kept = self.top(tokens)[:, 0]
-        looked_at = (kept, look.vectors["global"], target.vectors["global"])
-        judged = (judge(vectors, self.branch.necks) for vectors in looked_at)  # all by the same running statistics
-        return look, target, Trial(choice, self.branch.grid, patches, swapped, *judged)
 
-    def _look(self, tokens: Tensor, patches: Tensor, maps: Tensor | None) -> Look:
-        """With `patches` [B,N,D] in their place among `tokens` [B,n,D]."""
-        last = self.prefix + patches.shape[1]
-        look: Look = self.branch(self.top(torch.cat([tokens[:, : self.prefix], patches, tokens[:, last:]], 1)), maps)
-        return look
+        def top(patches: Tensor) -> Tensor:
+            seen: Tensor = self.top(torch.cat([tokens[:, : self.prefix], patches, tokens[:, last:]], 1))
+            return seen
+
+        drawn = top(swapped)
+        look = self.branch(drawn, maps)
+        with torch.no_grad():
+            kept, greedy = self.top(tokens), top(self.purifier.swap(patches, choice.greedy, positions))
+            target = self.branch(greedy, maps)
+        judged = (self.branch.judged(seen, maps, agent.judged) for seen in (kept, drawn, greedy))
+        return look, target, Trial(choice, self.branch.grid, patches, swapped, *judged)

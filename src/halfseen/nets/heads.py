@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -44,6 +45,16 @@ class PixelParts(nn.Module):
         """`cells` [B,D,h,w] → logits [B,K+1,h,w]."""
         logits: Tensor = self.classifier(self.norm(cells))
         return logits
+
+    def settled(self, cells: Tensor) -> Tensor:
+        """The same by the norm's running statistics, as at test time; they stay as they are."""
+        logits: Tensor = self.classifier(settled(self.norm, cells))
+        return logits
+
+
+def settled(norm: nn.BatchNorm1d | nn.BatchNorm2d, values: Tensor) -> Tensor:
+    """`values` behind `norm` as at test time, whatever it is doing at present."""
+    return F.batch_norm(values, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
 
 
 def _norm(dim: int) -> nn.BatchNorm1d:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from halfseen.nets.heads import Necks
+from halfseen.nets.heads import Necks, settled
 from halfseen.ops.kernel import check_choice
 from halfseen.ops.losses import pairwise_euclid
 from halfseen.recipe import Exhibit
@@ -25,6 +25,7 @@ State: TypeAlias = Literal["patch", "context", "position"]
 Baseline: TypeAlias = Literal["greedy", "others", "none"]
 Credit: TypeAlias = Literal["joint", "patch"]
 Greedy: TypeAlias = Literal["likely", "budget"]
+Judges: TypeAlias = Literal["global", "parts"]
 
 STATES: tuple[State, ...] = ("patch", "context", "position")  # each knows what the one before it knows, and more
 FIRST_LOGIT = -2.0  # an eighth of the patches are erased in the beginning
@@ -36,7 +37,9 @@ class Agent:
     """Who erases patches, and what it learns from.
 
     `kind` "random" erases each patch with probability `rate`: the control. `state`: a policy sees the patch alone, also
-    the class token ("context"), or also where the patch lies. `reward` weighs the gain in log-likelihood of the right
+    the class token ("context"), or also where the patch lies. `judged` are the vectors whose gain counts: that of the
+    whole, for which a class token that has made up its mind further below hardly looks at patches any more, or those of
+    the parts, which are means of patches. `reward` weighs the gain in log-likelihood of the right
     person, the gain in the gap of a triplet (β), and how far the erased share is from `rate` (η, ρ). `baseline` is the
     reward of the likeliest action, or the mean of the batch's other rewards. `credit` "patch" asks of each erased patch
     what keeping it would have changed, instead of giving all of them the same reward. `greedy` is the action that is
@@ -53,6 +56,7 @@ class Agent:
     baseline: Baseline = "greedy"
     credit: Credit = "joint"
     greedy: Greedy = "likely"
+    judged: Judges = "global"
     entropy: float = 0.001
     warmup: int = 2400
 
@@ -62,6 +66,7 @@ class Agent:
         check_choice("agent.baseline", self.baseline, Baseline)
         check_choice("agent.credit", self.credit, Credit)
         check_choice("agent.greedy", self.greedy, Greedy)
+        check_choice("agent.judged", self.judged, Judges)
         object.__setattr__(self, "reward", tuple(self.reward))
         if not 0 <= self.rate <= 1 or self.warmup < 0 or self.entropy < 0 or min(self.reward) < 0:
             raise InputError(
@@ -157,17 +162,15 @@ class Purifier(nn.Module):
         return torch.where(action[:, :, None], self.token + positions, patches)
 
 
-def judge(vectors: Tensor, necks: Necks) -> Judged:
-    """`vectors` [B,D] behind the neck "global" with its running statistics, so that no reward hangs on other pictures.
+def judge(vectors: Tensor, necks: Necks, name: Judges = "global") -> Judged:
+    """`vectors` [B,D] behind the neck `name` with its running statistics, so that no reward hangs on other pictures.
 
     Never in bfloat16: rewards are small differences.
     """
-    norm, classifier = cast(nn.BatchNorm1d, necks.norms["global"]), cast(nn.Linear, necks.classifiers["global"])
+    norm, classifier = cast(nn.BatchNorm1d, necks.norms[name]), cast(nn.Linear, necks.classifiers[name])
     with torch.autocast(vectors.device.type, enabled=False):
-        mean, variance = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
         vectors = vectors.float()
-        normed = (vectors - mean) * (variance + norm.eps).rsqrt() * norm.weight
-        return Judged(vectors, normed @ classifier.weight.T)
+        return Judged(vectors, settled(norm, vectors) @ classifier.weight.T)
 
 
 def gain(now: Judged, before: Judged, pids: Tensor, agent: Agent) -> Tensor:

@@ -1,0 +1,138 @@
+"""What OGFR's agent has to learn from, and what it has learned: `python runs/agent.py ROOT TRAINING [TRAINING ...]`.
+
+Each TRAINING is the folder of one, whose last checkpoint still has the teacher; ROOT is the world that it learned from.
+Among training pictures as they are, and beside each other as in training, patches are erased before the teacher's last
+block. A line for each of the two that may judge, the vector of the whole and those of parts: what the reward gains if
+patches are erased by chance, few or many; the standard deviation of what a single patch more changes of it, which is
+all that an agent can learn from; and what it gains if the patches are erased that the agent likes least. Of these
+patches and of all, how many show no part of anybody.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from halfseen.data.finding import find_cues, read_named
+from halfseen.data.loading import Pictures, labels_of
+from halfseen.data.sampling import IdentityBatches
+from halfseen.encode import normalised
+from halfseen.methods.ogfr import METHOD, OGFR
+from halfseen.nets.branches import Teacher
+from halfseen.nets.purification import Judged, Judges, Purifier, gain
+from halfseen.ops.parts import grid_labels
+from halfseen.printing import print_line
+from halfseen.training.settings import augment_of
+from halfseen.types import Batch, Splits
+from halfseen.weights import load_weights, make_network
+
+BATCHES, SINGLE = 6, 2  # of training pictures; so many for single patches, which are many
+FEW, MANY = 0.05, 0.3
+JUDGES: tuple[Judges, ...] = ("global", "parts")
+
+
+def learned(folder: Path, splits: Splits) -> OGFR:
+    """The network of a training as it was at its end, teacher and all."""
+    last = load_weights(folder / "last.safetensors", METHOD)
+    network = make_network(METHOD, last.config, last.recipe, len({sample.pid for sample in splits.train}))
+    network.load_state_dict(torch.load(folder / "last.ckpt", weights_only=True, map_location="cpu")["network"])
+    return cast(OGFR, network.eval().requires_grad_(False))
+
+
+def batches(folder: Path, splits: Splits) -> list[Batch]:
+    recipe = load_weights(folder / "last.safetensors", METHOD).recipe
+    cues = find_cues(splits, splits.train, ["parts"], "eight")
+    pictures = Pictures(splits.train, augment_of(recipe).at_test(), cues, labels=labels_of(splits.train))
+    pids = [sample.pid for sample in splits.train]
+    drawn = IdentityBatches(pids, recipe.people, recipe.images, seed=0)
+    return [pictures.batch(rows) for rows in list(drawn)[:BATCHES]]
+
+
+class Trials:
+    """A batch before the teacher's last block, judged by the vector `judges`."""
+
+    def __init__(self, network: OGFR, batch: Batch, judges: Judges) -> None:
+        self.teacher = cast(Teacher, network.teacher)
+        self.purifier = cast(Purifier, self.teacher.purifier)
+        self.positions, self.pids, self.judges = network.backbone.positions, batch.pids, judges
+        self.tokens, _ = network._below(normalised(network, batch.images))
+        self.first = self.teacher.prefix
+        self.last = self.first + self.positions.shape[1]
+        self.kept = self.judged(self.patches)
+
+    @property
+    def patches(self) -> Tensor:
+        return self.tokens[:, self.first : self.last]
+
+    def judged(self, patches: Tensor) -> Judged:
+        tokens = torch.cat([self.tokens[:, : self.first], patches, self.tokens[:, self.last :]], 1)
+        return self.teacher.branch.judged(self.teacher.top(tokens), None, self.judges)
+
+    def gain(self, action: Tensor) -> Tensor:
+        """[B], of erasing where `action` [B,N] says so."""
+        now = self.judged(self.purifier.swap(self.patches, action, self.positions))
+        return gain(now, self.kept, self.pids, self.purifier.agent)
+
+    def single(self, action: Tensor) -> Tensor:
+        """[B,N]: by how much each patch changes the gain, the others being erased or not as in `action`."""
+        columns = []
+        for patch in range(action.shape[1]):
+            both = (action.index_fill(1, torch.tensor([patch]), erased) for erased in (True, False))
+            more, less = map(self.gain, both)
+            columns.append(more - less)
+        return torch.stack(columns, 1)
+
+    def disliked(self, share: float) -> Tensor:
+        """The agent's least liked patches, so large a `share` of all."""
+        assert self.purifier.policy is not None
+        logits = self.purifier.policy(self.patches, self.tokens[:, 0], self.positions)
+        return torch.zeros_like(logits, dtype=torch.bool).scatter_(
+            1, logits.topk(round(share * logits.shape[1])).indices, True
+        )
+
+
+def line(name: str, network: OGFR, known: list[Batch], judges: Judges) -> str:
+    torch.manual_seed(0)
+    gains: dict[str, list[Tensor]] = {"few": [], "many": [], "single": [], "disliked": []}
+    empty: list[Tensor] = []
+    everywhere: list[Tensor] = []
+    for batch in known:
+        trials = Trials(network, batch, judges)
+        rate, count = trials.purifier.agent.rate, trials.positions.shape[1]
+        luck = torch.rand(len(batch.pids), count)
+        size = (batch.images.shape[2], batch.images.shape[3])
+        background = grid_labels(batch.cues, network.config.grouping, network.backbone.grid, size).flatten(1) == 0
+        gains["few"].append(trials.gain(luck < FEW))
+        gains["many"].append(trials.gain(luck < MANY))
+        if len(gains["single"]) < SINGLE:
+            gains["single"].append(trials.single(luck < rate))
+        if trials.purifier.policy is not None:
+            disliked = trials.disliked(rate)
+            gains["disliked"].append(trials.gain(disliked))
+            empty.append(background[disliked])
+        everywhere.append(background.flatten())
+    told = [f"{torch.cat(gains[which]).mean():+.3f}" for which in ("few", "many")]
+    told.append(f"{torch.cat(gains['single']).std():.4f}")
+    told += [f"{torch.cat(gains['disliked']).mean():+.3f}", f"{100 * _share(empty):.0f} %"] if empty else ["–", "–"]
+    return " | ".join([f"| {name}", judges, *told, f"{100 * _share(everywhere):.0f} % |"])
+
+
+def _share(pieces: list[Tensor]) -> float:
+    return float(torch.cat(pieces).float().mean())
+
+
+if __name__ == "__main__":
+    splits = read_named("world", Path(sys.argv[1]))
+    print_line(
+        f"| training | judge | by chance {100 * FEW:.0f} % | {100 * MANY:.0f} % | one patch more, ± | what the agent "
+        f"dislikes | nobody there | of all patches |"
+    )
+    print_line("|---|---|---|---|---|---|---|---|")
+    for folder in map(Path, sys.argv[2:]):
+        network, known = learned(folder, splits), batches(folder, splits)
+        for judges in JUDGES:
+            print_line(line(folder.name, network, known, judges))
