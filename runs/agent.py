@@ -2,10 +2,10 @@
 
 Each TRAINING is the folder of one, whose last checkpoint still has the teacher; ROOT is the world that it learned from.
 Among training pictures as they are, and beside each other as in training, patches are erased before the teacher's last
-block. A line for each of the two that may judge, the vector of the whole and those of parts: what the reward gains if
-patches are erased by chance, few or many; the standard deviation of what a single patch more changes of it, which is
-all that an agent can learn from; and what it gains if the patches are erased that the agent likes least. Of these
-patches and of all, how many show no part of anybody.
+block. A line for each of the two that may judge, the vector of the whole and those of parts: what erasing gains by
+chance, and if the patches go that the agent likes least; the standard deviation of what a single patch more changes of
+that, which is all that an agent can learn from; and how many of the patches that it likes least show no part of
+anybody, and of all.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from halfseen.types import Batch, Splits
 from halfseen.weights import load_weights, make_network
 
 BATCHES, SINGLE = 6, 2  # of training pictures; so many for single patches, which are many
-FEW, MANY = 0.05, 0.3
+CHANCES = 0.05, 0.15, 0.3
 JUDGES: tuple[Judges, ...] = ("global", "parts")
 
 
@@ -97,7 +97,9 @@ class Trials:
 
 def line(name: str, network: OGFR, known: list[Batch], judges: Judges) -> str:
     torch.manual_seed(0)
-    gains: dict[str, list[Tensor]] = {"few": [], "many": [], "single": [], "disliked": []}
+    chances: dict[float, list[Tensor]] = {chance: [] for chance in CHANCES}
+    single: list[Tensor] = []
+    disliked: list[Tensor] = []
     empty: list[Tensor] = []
     everywhere: list[Tensor] = []
     for batch in known:
@@ -106,32 +108,32 @@ def line(name: str, network: OGFR, known: list[Batch], judges: Judges) -> str:
         luck = torch.rand(len(batch.pids), count)
         size = (batch.images.shape[2], batch.images.shape[3])
         background = grid_labels(batch.cues, network.config.grouping, network.backbone.grid, size).flatten(1) == 0
-        gains["few"].append(trials.gain(luck < FEW))
-        gains["many"].append(trials.gain(luck < MANY))
-        if len(gains["single"]) < SINGLE:
-            gains["single"].append(trials.single(luck < rate))
+        for chance, gains in chances.items():
+            gains.append(trials.gain(luck < chance))
+        if len(single) < SINGLE:
+            single.append(trials.single(luck < rate))
         if trials.purifier.policy is not None:
-            disliked = trials.disliked(rate)
-            gains["disliked"].append(trials.gain(disliked))
-            empty.append(background[disliked])
+            erased = trials.disliked(rate)
+            disliked.append(trials.gain(erased))
+            empty.append(background[erased])
         everywhere.append(background.flatten())
-    told = [f"{torch.cat(gains[which]).mean():+.3f}" for which in ("few", "many")]
-    told.append(f"{torch.cat(gains['single']).std():.4f}")
-    told += [f"{torch.cat(gains['disliked']).mean():+.3f}", f"{100 * _share(empty):.0f} %"] if empty else ["–", "–"]
-    return " | ".join([f"| {name}", judges, *told, f"{100 * _share(everywhere):.0f} % |"])
+    told = [f"{_mean(gains):+.3f}" for gains in chances.values()]
+    told += [f"{_mean(disliked):+.3f}" if empty else "–", f"{torch.cat(single).std():.4f}"]
+    told += [f"{100 * _mean(empty):.0f} %" if empty else "–", f"{100 * _mean(everywhere):.0f} %"]
+    return " | ".join([f"| {name}", judges, *told]) + " |"
 
 
-def _share(pieces: list[Tensor]) -> float:
+def _mean(pieces: list[Tensor]) -> float:
     return float(torch.cat(pieces).float().mean())
 
 
 if __name__ == "__main__":
     splits = read_named("world", Path(sys.argv[1]))
+    chances = " | ".join(f"{100 * chance:.0f} % by chance" for chance in CHANCES)
     print_line(
-        f"| training | judge | by chance {100 * FEW:.0f} % | {100 * MANY:.0f} % | one patch more, ± | what the agent "
-        f"dislikes | nobody there | of all patches |"
+        f"| training | judge | {chances} | what the agent dislikes | one patch more, ± | nobody there | of all |"
     )
-    print_line("|---|---|---|---|---|---|---|---|")
+    print_line(f"|{'---|' * (6 + len(CHANCES))}")
     for folder in map(Path, sys.argv[2:]):
         network, known = learned(folder, splits), batches(folder, splits)
         for judges in JUDGES:

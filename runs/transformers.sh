@@ -12,7 +12,7 @@ for row in 3-baseline 3-m1 3-m2 3-m3 3-m4 code; do
 done
 # The agent waits for one of the eight epochs, as it does for ten of the paper's 120.
 agent=(--config.agent.warmup 30)
-for row in 0-global 1-vit 2-occlusion 3-patterns 4-distillation 6-ogfr greedy-budget student-reads-both; do
+for row in 0-global 1-vit 2-occlusion 3-patterns 4-distillation 6-ogfr as-planned judged-global student-reads-both; do
   run "ogfr-$row" ogfr --row "$row" "${agent[@]}"
 done
 erased() { # TRAINING: the share of patches that its agent erased at last

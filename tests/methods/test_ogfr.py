@@ -30,8 +30,10 @@ def test_O3_the_policy_loss_teaches_the_policy_alone(credit: str) -> None:
     assert not any(name.startswith(policy) for name in reached(network, others))
 
 
-def test_O4_erasing_nothing_is_the_picture_as_it_was_and_earns_minus_eta_rho() -> None:
-    network = drawn(NEVER, drop_path=0.5)  # which the teacher's last block does not have
+@pytest.mark.parametrize("judged", ["global", "parts"])
+def test_O4_erasing_nothing_is_the_picture_as_it_was_and_earns_minus_eta_rho(judged: str) -> None:
+    agent = {"warmup": 0, "judged": judged, "greedy": "likely"}
+    network = drawn(NEVER, drop_path=0.5, agent=agent)  # which the teacher's last block does not have
     out = look(network)
     assert out.trial is not None
     assert torch.equal(out.trial.swapped, out.trial.patches)
@@ -83,7 +85,8 @@ def test_O6_distillation_does_not_teach_the_teacher(changes: dict[str, Any]) -> 
 
 
 def test_the_teacher_learns_from_what_was_drawn_and_teaches_the_likeliest() -> None:
-    network = drawn(-0.5)  # many are drawn, and none is likelier erased than not
+    agent = {"warmup": 0, "judged": "global", "greedy": "likely"}
+    network = drawn(-0.5, agent=agent)  # many are drawn, and none is likelier erased than not
     out = look(network)
     assert out.trial is not None
     assert out.teacher is not None

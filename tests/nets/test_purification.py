@@ -95,7 +95,7 @@ def test_O5_the_token_learns_only_where_a_patch_was_erased() -> None:
 
 def test_draws_follow_the_policy_and_the_likeliest_is_beyond_a_half() -> None:
     torch.manual_seed(0)
-    purifier = Purifier(8, Agent(warmup=0))
+    purifier = Purifier(8, Agent(warmup=0, greedy="likely"))
     torch.nn.init.constant_(purifier.get_parameter("policy.layers.2.bias"), 0.1)
     known = views()
     choices = [purifier(*known) for _ in range(400)]

@@ -12,8 +12,9 @@ notes of others: the kinds of the distilling terms, and parts from parsing label
   gives the sequence a token for each instead, and predicts nothing.
 * Blocks are shared but for the last, which each branch has for itself; `teacher` "separate" shares none.
 * A pixel classifier draws each branch's part maps; `attention` "fixed" takes them from cues, at test time too.
-* One coin for each patch before the last block; REINFORCE against the reward of the greedy action. The alternatives
-  to each choice are fields of `Agent`. The teacher learns from what was drawn, and teaches what is likeliest.
+* One coin for each patch before the last block; REINFORCE against the reward of the likeliest patches, as many as the
+  budget says, by what the parts gain: by the class token's gain, as planned, it learned nothing (docs/LOG.md). The
+  alternatives are fields of `Agent`. The teacher learns from what was drawn, and teaches what is likeliest.
 * The agent sees tokens that are normalised, and the teacher's last block drops no paths: luck would be rewarded.
 * The policy learns by SGD like all else, ten times as fast, where Adam at 1e-4 was planned.
 * From step 1 of the ladder in `ROWS` on there are parts, so that each step adds one thing. Steps 2 and 3 have no
@@ -81,7 +82,7 @@ class Config:
         grouping_named(self.parts)  # which refuses what is none
         if self.agent.kind != "none" and self.teacher == "none":
             raise InputError("teacher is none, and an agent erases what a teacher sees; set agent.kind to none too")
-        if self.agent.judged == "parts" and self.attention == "none":
+        if (self.agent.kind, self.agent.judged, self.attention) == ("trained", "parts", "none"):
             raise InputError("agent.judged is parts, and there are none; set attention, or agent.judged to global")
         for name, weight in self.weights.items():
             if name not in WEIGHTS or not weight >= 0:
@@ -289,15 +290,13 @@ def _rows() -> dict[str, Config]:
     """The ladder that the reconstruction is measured by, then the alternatives to its choices."""
     nobody = Agent(kind="none")
     alone: dict[str, Any] = {"teacher": "none", "agent": nobody}
-    agents = {
-        **{f"state-{state}": Agent(state=state) for state in ("patch", "position")},
+    others = {"state": ("patch", "position"), "baseline": ("others", "none"), "credit": ("patch",)}
+    others |= {"greedy": ("likely",), "judged": ("global",)}
+    agents = {f"{of}-{kind}": Agent.of({of: kind}) for of, kinds in others.items() for kind in kinds} | {
+        "as-planned": Agent(greedy="likely", judged="global"),
         "reward-identity": Agent(reward=(1.0, 0.0, 1.0)),
         "reward-triplet": Agent(reward=(0.0, 1.0, 1.0)),
         "reward-without-budget": Agent(reward=(1.0, 0.1, 0.0)),
-        **{f"baseline-{kind}": Agent(baseline=kind) for kind in ("others", "none")},
-        "credit-patch": Agent(credit="patch"),
-        "greedy-budget": Agent(greedy="budget"),
-        **{f"judged-parts-{greedy}": Agent(judged="parts", greedy=greedy) for greedy in ("likely", "budget")},
     }
     return {
         "0-global": Config(student="holistic", pattern="none", attention="none", **alone),

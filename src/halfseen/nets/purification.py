@@ -37,14 +37,14 @@ class Agent:
     """Who erases patches, and what it learns from.
 
     `kind` "random" erases each patch with probability `rate`: the control. `state`: a policy sees the patch alone, also
-    the class token ("context"), or also where the patch lies. `judged` are the vectors whose gain counts: that of the
-    whole, for which a class token that has made up its mind further below hardly looks at patches any more, or those of
-    the parts, which are means of patches. `reward` weighs the gain in log-likelihood of the right
+    the class token ("context"), or also where the patch lies. `judged` are the vectors whose gain counts: those of the
+    parts, which are means of patches, or that of the whole, the class token's, which has made up its mind further below
+    and hardly looks at patches any more. `reward` weighs the gain in log-likelihood of the right
     person, the gain in the gap of a triplet (β), and how far the erased share is from `rate` (η, ρ). `baseline` is the
     reward of the likeliest action, or the mean of the batch's other rewards. `credit` "patch" asks of each erased patch
     what keeping it would have changed, instead of giving all of them the same reward. `greedy` is the action that is
-    taught and compared with: patches likelier erased than kept, or the likeliest, as many as `rate` says ("budget"): a
-    policy that is nowhere sure erases none of the first kind. `entropy` pays for doubt, but
+    taught and compared with: the likeliest patches, as many as `rate` says ("budget"), or those likelier erased than
+    kept: a policy that is nowhere sure erases none of that kind. `entropy` pays for doubt, but
     little: one patch too many costs η/N, and at 0.01 a third of 128 patches would be erased for doubt's sake. For the
     first `warmup` steps nothing is erased: a network that knows nobody yet cannot tell what harms it.
     """
@@ -55,8 +55,8 @@ class Agent:
     reward: tuple[float, float, float] = (1.0, 0.1, 1.0)
     baseline: Baseline = "greedy"
     credit: Credit = "joint"
-    greedy: Greedy = "likely"
-    judged: Judges = "global"
+    greedy: Greedy = "budget"
+    judged: Judges = "parts"
     entropy: float = 0.001
     warmup: int = 2400
 
