@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,6 +82,20 @@ def test_the_street_agrees_with_itself() -> None:
     assert not any(doubt.rules for doubt in check.doubts)
 
 
+@pytest.mark.parametrize("how", ["rows shifted by one", "x for y"])
+def test_keypoints_of_other_pictures_are_noticed(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    street = read_set("street")
+    few, file = replace(street, query=(), gallery=(), train=street.train[:40]), load_keypoints(street.root / KEYPOINTS)
+    names = tuple(sample.name for sample in few.train)
+    keypoints = file.lookup(names)[0]
+    wrong = keypoints.roll(1, 0) if how == "rows shifted by one" else keypoints[:, :, [1, 0, 2]]
+    path = street.root / KEYPOINTS
+    monkeypatch.setattr("halfseen.cue_checking.load_keypoints", lambda _: KeypointFile(names, keypoints, "right"))
+    assert check_cues(few, path).foreign == ""
+    monkeypatch.setattr("halfseen.cue_checking.load_keypoints", lambda _: KeypointFile(names, wrong, how))
+    assert re.match(r"only \d\d % of the joints lie in their known part, so these are", check_cues(few, path).foreign)
+
+
 def test_sides_that_are_changed_are_noticed() -> None:
     street = read_set("street")
     file = load_keypoints(street.root / KEYPOINTS)
@@ -143,7 +158,8 @@ def test_the_worst_come_first_and_are_drawn(root: Path, splits: Splits) -> None:
 def test_without_keypoints(root: Path, splits: Splits) -> None:
     (root / KEYPOINTS).unlink()
     with pytest.raises(
-        InputError, match=r"nothing is known of the pictures in .*`halfseen cues make market1501` makes"
+        InputError,
+        match=r"nothing is known of the pictures in .*`halfseen cues make market1501 --estimator mediapipe --root FOLD",
     ):
         check_cues(splits)
     with pytest.raises(InputError, match=r"gone\.npz: no such file"):

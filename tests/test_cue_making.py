@@ -227,8 +227,8 @@ def test_places_that_cannot_be(samples: list[Sample], root: Path) -> None:
     ("changed", "sentence"),
     [
         ({"results": Path("a.json")}, "--results is for coco-json and bpbreid-fields; mediapipe looks at pictures"),
-        ({"estimator": "coco-json"}, "coco-json: --results is None; name the JSON file or folder of the other tool"),
-        ({"estimator": "coco-json", "results": Path("gone.json")}, r"--results is gone\.json"),
+        ({"estimator": "coco-json"}, "coco-json: --results is missing; name the JSON file or folder of the other tool"),
+        ({"estimator": "coco-json", "results": Path("gone.json")}, r"--results gone\.json does not exist; name"),
         ({"estimator": "coco-json", "weights": Path("a.pth")}, "--weights is for networks; coco-json reads"),
         ({"estimator": "bpbreid-fields", "weights": Path("a.pth")}, "--weights is for networks; bpbreid-fields reads"),
     ],
@@ -260,6 +260,46 @@ def test_results_of_another_tool(samples: list[Sample], root: Path, tmp_path: Pa
     assert report.file.source.startswith("coco-json results.json ")
     path.write_text(json.dumps(entries[1:]))
     assert Ask("coco-json", root, names, results=path).source != report.file.source
+
+
+@pytest.mark.parametrize("scale", [1.5, 2.0, 3.0])
+def test_results_of_pictures_of_another_size_are_refused(
+    samples: list[Sample], root: Path, tmp_path: Path, scale: float
+) -> None:
+    """Even where the person's joints would be left out one by one, for lying outside."""
+    person = torch.ones(17, 3)
+    person[:, 0], person[:, 1] = torch.linspace(0, 7, 17), torch.linspace(0, 11, 17)  # of 8 × 12 pixels
+    path, names = tmp_path / "results.json", tuple(sample.name for sample in samples)
+
+    def told(scale: float) -> Report:
+        points = (person * torch.tensor([scale, scale, 1.0])).flatten().tolist()
+        path.write_text(json.dumps([{"image_id": name, "keypoints": points} for name in names]))
+        asked = Ask("coco-json", root, names, results=path)
+        return make_cues(asked, samples, root / "keypoints.npz", workers=1)
+
+    with pytest.raises(
+        InputError, match=r"results\.json: \d\d % of the joints lie outside .* first in '.*; they are of"
+    ):
+        told(scale)
+    assert hidden(root) == []
+    assert not (root / "keypoints.npz").exists()
+    assert not told(1.0).nobody
+
+
+def test_results_that_tell_of_few_pictures_are_refused(samples: list[Sample], root: Path, tmp_path: Path) -> None:
+    path, names = tmp_path / "results.json", tuple(sample.name for sample in samples)
+    for told in (names[: COUNT // 2], ()):
+        path.write_text(json.dumps([{"image_id": name, "keypoints": [1.0] * 51} for name in told]))
+        words = rf"tells of {len(told)} of the set's 109 pictures, not of '.*; let the tool look at all"
+        with pytest.raises(InputError, match=words):
+            make_cues(Ask("coco-json", root, names, results=path), samples, root / "keypoints.npz", workers=1)
+
+
+def test_a_folder_in_the_place_of_the_file_is_told_before_the_work(samples: list[Sample], root: Path) -> None:
+    (root / "keypoints.npz").mkdir()
+    for replacing in (False, True):
+        with pytest.raises(InputError, match=r"keypoints\.npz: is a folder, no file; move it away"):
+            make(samples, root, replace=replacing)
 
 
 def spread(folder: Path, samples: list[Sample]) -> Tensor:

@@ -97,6 +97,7 @@ def test_ctrl_c_leaves_a_work_to_go_on_with(
     ("words", "sentence"),
     [
         (("--sheet", "a.gif"), "a.gif does not end in one of .jpg, .jpeg, .png; choose one of these endings"),
+        (("--sheet", "gone/a.png"), "gone: there is no such folder; make it, or choose another"),
         (("--out", "a.csv"), "a.csv does not end in .npz, as keypoint files do"),
         (("--workers", 0), "0 workers cannot look at anything"),
         (("--results", "a.json"), "--results is for coco-json and bpbreid-fields"),
@@ -112,8 +113,8 @@ def test_bad_arguments_are_told(words: tuple[object, ...], sentence: str, root: 
 def test_what_is_known_exactly_is_not_lost(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ESTIMATORS, "mediapipe", stand_in(alone))
     said = refused("cues", "make", "street", *ALONE)
-    assert "street/keypoints.npz holds keypoints from another source ('halfseen world 1: known exactly', not " in said
-    assert said.endswith("; give --replace to lose those, or --out with another name")
+    assert said.endswith("street comes with halfseen, and its joints are known; name a file with --out")
+    assert said == refused("cues", "make", "street", *ALONE, "--replace")
 
 
 def test_cues_check_compares_and_draws(root: Path, run: Run) -> None:

@@ -258,3 +258,21 @@ def test_a_bad_step_is_named_with_its_own_batch_and_gradients(
     )
     assert all(value.isfinite().all() for value in training.network.state_dict().values() if value.ndim)
     assert json.loads(torch.load(tmp_path / CHECKPOINT)["state"])["done"] == 3
+
+
+@pytest.mark.parametrize("change", [{"lr": -1.0}, {"lr": nan}, {"weight_decay": -1.0}, {"warmup": -3}, {"final": inf}])
+def test_recipes_that_cannot_be_are_refused_at_once(change: dict[str, Any]) -> None:
+    (name,) = change
+    with pytest.raises(InputError, match=rf"recipe\.{name} is .*; give a number of 0 or more"):
+        replace(RECIPE, **change)
+
+
+def test_shortened_to_nothing_no_gradient_teaches() -> None:
+    with pytest.raises(InputError, match=r"recipe\.clip is 0, and nothing would be learned"):
+        replace(RECIPE, clip=0.0)
+
+
+@pytest.mark.parametrize("name", ["every", "interval", "save", "memory", "workers"])
+def test_settings_are_not_negative(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=rf"--{name} is -1; give 0 or more"):
+        replace(Settings(tmp_path), **{name: -1})  # type: ignore[arg-type]  # one of those that are numbers

@@ -24,6 +24,7 @@ from halfseen.world.labels import LIES_ON
 from halfseen.world.shapes import PART
 
 COLUMNS = 8  # of a sheet
+FOREIGN = 0.4  # joints that lie in their part are fewer only if they were mixed up: rows shifted by one leave a third
 
 
 class Coverage(NamedTuple):
@@ -69,16 +70,25 @@ class Check:
     agreement: Agreement | None
     doubts: tuple[Doubt, ...]
 
+    @property
+    def foreign(self) -> str:
+        """In one sentence, if these can hardly be keypoints of these pictures; known parts tell that alone."""
+        if self.agreement is None or not (seen := int(self.agreement.seen.sum())):
+            return ""
+        share = int(self.agreement.inside.sum()) / seen
+        told = f"only {100 * share:.0f} % of the joints lie in their known part, so these are hardly of these pictures"
+        return f"{told}; look at the worst, and make them anew" if share < FOREIGN else ""
+
 
 def check_cues(splits: Splits, path: Path | None = None, *, progress: Progress | None = None) -> Check:
     """Compare all cues of `splits` with its pictures; keypoints come from `path`, or from the set's own file."""
     place = path or splits.root / KEYPOINTS
-    file = load_keypoints(place) if path or place.is_file() else None
+    file = load_keypoints(place) if path or place.exists() else None
     coverage = {split: _coverage(samples, file, splits.root) for split, samples in splits.by_name.items()}
     if not any(any(each[1:]) for each in coverage.values()):
         raise InputError(
             f"{splits.name}: nothing is known of the pictures in {shown(splits.root)}; `halfseen cues make "
-            f"{splits.name}` makes keypoints"
+            f"{splits.name} --estimator mediapipe --root FOLDER` makes keypoints"
         )
     samples = tuple({sample.name: sample for split in splits.by_name.values() for sample in split}.values())
     if file is None:

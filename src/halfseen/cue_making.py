@@ -27,8 +27,8 @@ from halfseen.data.images import read_image
 from halfseen.drawing.skeletons import contact_sheet, skeleton
 from halfseen.estimators import ESTIMATORS
 from halfseen.estimators.bpbreid_fields import person_in
-from halfseen.estimators.coco_json import load_people
-from halfseen.estimators.people import People, choose
+from halfseen.estimators.coco_json import check_places, check_told, load_people
+from halfseen.estimators.people import People, astray, choose
 from halfseen.ops.groupings import JOINTS
 from halfseen.processes import shared_out
 from halfseen.types import InputError, Progress, Sample
@@ -66,7 +66,8 @@ class Ask:
         if self.estimator == "bpbreid-fields":
             return f"peaks of BPBreID's confidence fields in {self.results or FIELDS_FOLDER}"
         if self.results is None or not self.results.exists():
-            raise InputError(f"coco-json: --results is {self.results}; name the JSON file or folder of the other tool")
+            found = "is missing" if self.results is None else f"{shown(self.results)} does not exist"
+            raise InputError(f"coco-json: --results {found}; name the JSON file or folder of the other tool")
         return f"coco-json {self.results.name} {_digest(self.results)}"
 
 
@@ -78,10 +79,11 @@ class Chunk(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The target's keypoints [n,17,3] in some pictures, and how many people each shows [n]."""
+    """The target's keypoints [n,17,3] in some pictures, how many people each shows [n], and `astray` of them [n,2]."""
 
     keypoints: Tensor
     people: Tensor
+    joints: Tensor
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,12 @@ def make_cues(
     alone = ask.estimator in ("keypointrcnn", "vitpose")  # torch spreads large networks over all cores by itself
     _find_all(ask, chunks, workers or (1 if alone else os.cpu_count() or 1), progress)
     found = [_finished(chunk) or _lost(chunk) for chunk in chunks]
+    if ask.results is not None and found:
+        try:
+            check_places(ask.results, [sample.name for sample in todo], torch.cat([each.joints for each in found]))
+        except InputError:
+            _sweep(shards, chunks)
+            raise
     keypoints = torch.cat([before.keypoints, *(each.keypoints for each in found)])
     file = KeypointFile((*before.names, *(sample.name for sample in todo)), keypoints, source)
     if todo:
@@ -158,6 +166,8 @@ def _before(out: Path, source: str, replace: bool) -> KeypointFile:
     """What `out` already holds from the same source."""
     if out.suffix != ".npz":
         raise InputError(f"{shown(out)} does not end in .npz, as keypoint files do; choose another name")
+    if out.is_dir():
+        raise InputError(f"{shown(out)}: is a folder, no file; move it away, or give --out with another name")
     if replace or not out.exists():
         return KeypointFile((), torch.zeros(0, len(JOINTS), 3), source)
     file = load_keypoints(out)
@@ -209,8 +219,9 @@ def _look_at(look: Look, chunk: Chunk) -> int:
     choices = [choose(each, (image.shape[1], image.shape[2])) for each, image in zip(people, images, strict=True)]
     targets = torch.stack([choice.target for choice in choices])
     counts = torch.tensor([len(choice.others) for choice in choices]) + (targets[..., 2].amax(1) > 0)
+    joints = torch.tensor([astray(each, image.shape) for each, image in zip(people, images, strict=True)])
     with whole(chunk.file) as beside, beside.open("wb") as opened:
-        np.savez(opened, keypoints=targets.numpy(), people=counts.numpy())
+        np.savez(opened, keypoints=targets.numpy(), people=counts.numpy(), joints=joints.numpy())
     return len(chunk.samples)
 
 
@@ -220,6 +231,7 @@ def _opened(ask: Ask) -> Look:
         return lambda _names, images: estimate(images)
     if ask.estimator == "coco-json" and ask.results is not None:
         people = load_people(ask.results, ask.names)
+        check_told(ask.results, ask.names, people)
         return lambda names, _images: [people.get(name, torch.zeros(0, len(JOINTS), 3)) for name in names]
     return partial(_in_fields, ask.root, str(ask.results or FIELDS_FOLDER))
 
@@ -240,7 +252,7 @@ def _finished(chunk: Chunk) -> Found | None:
     """What was found in the pictures of `chunk`, if that is known."""
     try:
         with np.load(chunk.file) as arrays:
-            found = Found(torch.from_numpy(arrays["keypoints"]), torch.from_numpy(arrays["people"]))
+            found = Found(*(torch.from_numpy(arrays[name]) for name in Found._fields))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # not there, or lost with the power
         return None
     return found if len(found.keypoints) == len(chunk.samples) else None

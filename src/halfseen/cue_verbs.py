@@ -11,8 +11,10 @@ import torch
 from tyro.conf import Positional
 
 from halfseen import printing
+from halfseen.data.files import shown
 from halfseen.data.finding import KEYPOINTS, read_named
 from halfseen.data.images import SUFFIXES, save_image
+from halfseen.data.sets import find_set
 from halfseen.ops.groupings import JOINTS
 from halfseen.ops.skeletons import RULES, SEEN
 from halfseen.types import InputError, Splits
@@ -54,6 +56,8 @@ class MakeCues:
         from halfseen.encode import chosen_device  # noqa: PLC0415
 
         splits = read_named(self.data, self.root, printing.print_note)
+        if self.out is None and find_set(self.data.partition("+")[0])[0].home:
+            raise InputError(f"{self.data} comes with halfseen, and its joints are known; name a file with --out")
         samples = tuple(sample for split in splits.by_name.values() for sample in split)
         out = self.out or splits.root / KEYPOINTS
         sheet = _picture(self.sheet or out.with_name(f"{out.stem}-sheet.png"))
@@ -96,12 +100,14 @@ class CheckCues:
         if check.doubts:
             save_image(sheet, draw_worst(check, self.worst))
         _print_plain(check, self.worst) if self.json else _print_check(splits, check, self.worst, sheet)
-        return 1 if check.refusal else 0
+        return 1 if check.refusal or check.foreign else 0
 
 
 def _picture(path: Path) -> Path:
     if path.suffix.lower() not in SUFFIXES:  # before the work, not after it
         raise InputError(f"{path} does not end in one of {', '.join(SUFFIXES)}; choose one of these endings")
+    if not path.parent.is_dir():
+        raise InputError(f"{shown(path.parent)}: there is no such folder; make it, or choose another")
     return path
 
 
@@ -156,8 +162,10 @@ def _print_check(splits: Splits, check: Check, worst: int, sheet: Path) -> None:
     if doubts:
         rows = [[doubt.sample.name, ", ".join(doubt.rules) or "–", str(doubt.strays)] for doubt in doubts]
         title = f"the worst {len(doubts)} of {len(check.doubts):,}, drawn in this order: {sheet}"
-        printing.print_table(title, ("picture", "rules", "strays"), rows, words=2)
-    printing.print_line(check.refusal or "no fault that would keep a training from using these keypoints")
+        printing.print_table(title, ("picture", "rules", "joints off their part"), rows, words=2)
+    printing.print_line(
+        check.refusal or check.foreign or "no fault that would keep a training from using these keypoints"
+    )
 
 
 def _print_agreement(agreement: Agreement) -> None:
@@ -180,6 +188,6 @@ def _print_plain(check: Check, worst: int) -> None:
         "worst": [
             {"name": doubt.sample.name, "rules": doubt.rules, "strays": doubt.strays} for doubt in check.doubts[:worst]
         ],
-        "refusal": check.refusal or None,
+        "refusal": check.refusal or check.foreign or None,
     }
     printing.print_line(json.dumps(answer))

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 from torch import Tensor, nn
 
 from halfseen.ops.distance import Distance
-from halfseen.types import Batch, Embedding
+from halfseen.types import Batch, Embedding, InputError
 
 Stage = Literal["train", "test"]
 Cue = Literal["keypoints", "fields", "parts"]
@@ -51,6 +51,13 @@ class Recipe:
     nesterov: bool = False
     speeds: tuple[tuple[str, float], ...] = ()
     twins: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, int | float) and not 0 <= value < math.inf:  # NaN is neither
+                raise InputError(f"recipe.{name} is {value}; give a number of 0 or more")
+        if self.clip == 0:
+            raise InputError("recipe.clip is 0, and nothing would be learned; give more, or none for no limit")
 
 
 def learning_rate(recipe: Recipe, epoch: float) -> float:

@@ -116,6 +116,12 @@ def test_what_is_no_archive_is_refused(path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(InputError, match=r"not a readable \.npz"):
             cues.load_keypoints(path)
+    path.write_text("names and joints")
+    with pytest.raises(InputError) as caught:
+        cues.load_keypoints(path)
+    assert "pickle" not in str(caught.value), "numpy would have it loaded unsafely"
+    with pytest.raises(InputError, match="is a folder, no file"):
+        cues.load_keypoints(path.parent)
     with path.open("wb") as out:
         np.save(out, np.ones(3))
     with pytest.raises(InputError, match="one array, not an archive"):

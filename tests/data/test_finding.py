@@ -64,6 +64,11 @@ def test_variants_are_those_of_the_package(root: Path, splits: Splits, monkeypat
     assert read_named("market1501+partial").gallery == partial(splits).gallery
 
 
+def test_what_comes_with_halfseen_is_never_another_set(tmp_path: Path) -> None:
+    """`--data world --data street --root WORLD`, say."""
+    assert read_named("street", tmp_path).root == read_named("street").root
+
+
 @pytest.mark.parametrize("rule", ["hidden", "", "partial@x", "partial@-1"])
 def test_unknown_variants(rule: str, root: Path) -> None:
     with pytest.raises(InputError, match=r"write market1501\+partial or market1501\+occluded"):

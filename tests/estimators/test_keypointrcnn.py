@@ -103,9 +103,11 @@ def test_weights_are_those_of_the_network_or_refused(tmp_path: Path, monkeypatch
     said = keypointrcnn.about(path)
     torch.save({"0.weight": torch.zeros(1, 2)}, path)
     assert keypointrcnn.about(path) != said  # other weights, another source
-    for content in (path.read_bytes(), b"", b"no weights"):
+    for content in (path.read_bytes(), b"", b"no weights", b"hello\n", b"<!DOCTYPE html>\n<html>\n</html>\n"):
         path.write_bytes(content)
-        with pytest.raises(InputError, match=r"a\.pth: no weights of torchvision's keypointrcnn_resnet50_fpn \("):
+        words = r"a\.pth: no weights of torchvision's keypointrcnn_resnet50_fpn \("
+        with pytest.raises(InputError, match=words) as caught:
             keypointrcnn.load(path, "cpu")
+        assert "weights_only" not in str(caught.value), "nobody should load what it is not as it is"
     with pytest.raises(InputError, match="cannot be read"):
         keypointrcnn.about(tmp_path / "gone.pth")

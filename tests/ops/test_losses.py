@@ -14,6 +14,7 @@ from torch.autograd import gradcheck
 
 import oracles
 from halfseen.ops.losses import batch_hard, identity, pairwise_euclid, part_triplet
+from halfseen.types import InputError
 
 SEEDS = st.integers(0, 2**32 - 1)
 MARGINS = st.sampled_from([None, 0.0, 0.3, 2.0])
@@ -250,3 +251,15 @@ LOSSES: list[Callable[[Tensor], Tensor]] = [
 @pytest.mark.parametrize("loss", LOSSES)
 def test_C7_gradient_is_right(loss: Callable[[Tensor], Tensor]) -> None:
     assert gradcheck(loss, (draw(17, 3, 4).requires_grad_(),))
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 1.5, math.nan])
+def test_smoothing_is_a_share(smoothing: float) -> None:
+    with pytest.raises(InputError, match=r"smoothing is .*; give a share from 0 to 1"):
+        identity(torch.zeros(2, 3), torch.tensor([0, 1]), smoothing)
+
+
+@pytest.mark.parametrize("margin", [-3.0, math.nan, math.inf])
+def test_margins_are_not_negative(margin: float) -> None:
+    with pytest.raises(InputError, match=r"a triplet's margin is .*; give a number of 0 or more"):
+        batch_hard(torch.zeros(2, 2), torch.tensor([0, 1]), margin)

@@ -205,9 +205,13 @@ def _load_array(path: Path) -> NDArray[np.generic]:
 
 
 def _check_exists(path: Path) -> None:
+    if path.is_dir():
+        raise InputError(f"{shown(path)}: is a folder, no file; move it away, or name another file")
     if not path.is_file():
         raise InputError(f"{shown(path)}: no such file; check the path")
 
 
 def _first_line(error: Exception) -> str:
+    if "pickle" in str(error):  # numpy's words advise to trust the file
+        return "it is something else"
     return next(iter(str(error).splitlines()), type(error).__name__)

@@ -30,10 +30,11 @@ KEYPOINTS, PARTS = "keypoints.npz", "parts"  # a file and a folder in the set's 
 def read_named(name: str, root: Path | None = None, say: Callable[[str], None] = lambda _: None) -> Splits:
     """The set `name`, as `Splits.name` spells it: with `+partial` or `+occluded` behind it, and `@1` for another seed.
 
-    Without `root` it is looked for in the folder that HALFSEEN_DATA names. `say` hears if it may be another set.
+    Without `root` it is looked for in the folder that HALFSEEN_DATA names; what comes with halfseen is always
+    that. `say` hears if it may be another set.
     """
     base, *rules = name.split("+")
-    place = root or find_set(base)[0].home or os.environ.get("HALFSEEN_DATA")
+    place = find_set(base)[0].home or root or os.environ.get("HALFSEEN_DATA")
     if not place:
         raise InputError(
             f"no folder is named for {base}; give --root FOLDER, or set the environment variable HALFSEEN_DATA to one"
@@ -67,7 +68,8 @@ def find_cues(
     raise InputError(
         f"{splits.name} has no {' and no '.join(kinds)} for its pictures in {shown(splits.root)}, and this method "
         f"needs {'one of these' if len(kinds) > 1 else 'them'}; make {KEYPOINTS} with `halfseen cues make "
-        f"{splits.name}`, or take a set that has all cues, as `halfseen world render` makes them"
+        f"{splits.name} --estimator mediapipe --root FOLDER`, or take a set that has all cues, as "
+        f"`halfseen world render` makes them"
     )
 
 
@@ -124,7 +126,7 @@ def _find_fields(root: Path, samples: Sequence[Sample], _: str) -> CueSources | 
 
 def _find_keypoints(root: Path, samples: Sequence[Sample], _: str) -> CueSources | None:
     path = root / KEYPOINTS
-    return CueSources(keypoints=fitting_keypoints(load_keypoints(path), samples, path)) if path.is_file() else None
+    return CueSources(keypoints=fitting_keypoints(load_keypoints(path), samples, path)) if path.exists() else None
 
 
 def fitting_keypoints(file: KeypointFile, samples: Sequence[Sample], path: Path) -> Tensor:

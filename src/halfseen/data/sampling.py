@@ -48,7 +48,7 @@ class IdentityBatches(Sampler[list[int]]):
         if self.identities > len(self._rows):
             raise InputError(
                 f"a batch of {self.identities} identities cannot be filled: the training pictures show only "
-                f"{len(self._rows)}; lower the number of identities a batch to that or give more people"
+                f"{len(self._rows)}; lower their number (--recipe.people) to that or give more people"
             )
         if not 0 <= self.rank < self.world or self.identities % self.world:
             raise InputError(

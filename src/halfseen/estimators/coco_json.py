@@ -18,12 +18,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from halfseen.estimators.people import People
 from halfseen.ops.groupings import JOINTS
 from halfseen.types import InputError
 
 ENDING = re.compile(r"(\.predictions)?\.json$")
+FEW = 0.5  # of the pictures: whoever looked at all of them finds people in more
+STRAY = 0.1  # of the joints: of pictures of the same size fewer lie outside
 UNSEEN, HIDDEN, SEEN = 0, 1, 2  # COCO's flags of annotated joints
 Named = tuple[str, People]
 
@@ -48,9 +51,34 @@ def load_people(path: Path, names: Sequence[str]) -> dict[str, People]:
                 people[name].append(person)
     if first and not people:
         raise InputError(
-            f"{path}: tells of other pictures ({first!r}), none of them in the set (which has {names[0]!r})"
+            f"{path}: tells of other pictures ({first!r}), none of them in the set (which has {names[0]!r}); results "
+            f"need the names of pictures, or annotations with `images` that say which number is which"
         )
     return {name: torch.stack(some) for name, some in people.items()}
+
+
+def check_told(path: Path, names: Sequence[str], people: Mapping[str, People]) -> None:
+    """Refuse results that tell of few of the pictures `names`: the tool has hardly looked at the others."""
+    if len(people) < FEW * len(names):
+        missing = next(name for name in names if name not in people)
+        raise InputError(
+            f"{path}: tells of {len(people):,} of the set's {len(names):,} pictures, not of {missing!r}; let the tool "
+            f"look at all of them first, training pictures, queries and gallery"
+        )
+
+
+def check_places(path: Path, names: Sequence[str], joints: Tensor) -> None:
+    """Refuse results of pictures of another size, by what was told and what went `astray` of each of `names` [n,2].
+
+    Where joints outside are left out, nobody sees that any more.
+    """
+    told, outside = joints.sum(0).tolist()
+    if outside > STRAY * told:
+        first = names[int((joints[:, 1] > 0).nonzero()[0])]
+        raise InputError(
+            f"{path}: {100 * outside / told:.0f} % of the joints lie outside their pictures, first in {first!r}; they "
+            f"are of pictures of another size: let the tool look at those that the set has"
+        )
 
 
 class _Meanings:

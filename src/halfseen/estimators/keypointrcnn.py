@@ -7,7 +7,6 @@ logits without a scale; Detectron draws joints from 2 upwards, which becomes a h
 from __future__ import annotations
 
 import contextlib
-import pickle
 import sys
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
@@ -76,11 +75,13 @@ def _from_hub() -> nn.Module:
 
 def _from_file(path: Path) -> nn.Module:
     network = build(weights=None)
+    reason = "no file of tensors"
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
+        reason = ""
         network.load_state_dict(state)
-    except (OSError, RuntimeError, TypeError, AttributeError, pickle.UnpicklingError, EOFError) as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+    except Exception as error:  # whatever torch and pickle raise on what is none of theirs; their advice is dangerous
+        reason = reason or " ".join(str(error).split())[:200]
         raise InputError(
             f"{path}: no weights of torchvision's keypointrcnn_resnet50_fpn ({reason}); give a file of its state dict"
         ) from None

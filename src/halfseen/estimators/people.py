@@ -56,6 +56,12 @@ def within(people: People, size: tuple[int, int]) -> People:
     return torch.stack([x, y, scores * inside], dim=-1)
 
 
+def astray(people: People, shape: Sequence[int]) -> tuple[int, int]:
+    """How many joints were told, and how many of them lie outside the image of `shape` [3,H,W]."""
+    told, inside = (int((each[..., 2] > 0).sum()) for each in (people, within(people, (shape[1], shape[2]))))
+    return told, told - inside
+
+
 def peaks(maps: Tensor) -> Tensor:
     """Where each of `maps` [...,h,w] is greatest, finer than a cell: [...,3] as column, row and the value there.
 

@@ -23,7 +23,7 @@ def identity(logits: Tensor, pids: Tensor, smoothing: float = 0.0) -> Tensor:
     """
     if logits.ndim == 3:
         logits, pids = logits.flatten(0, 1), pids.repeat_interleave(logits.shape[1])
-    return F.cross_entropy(logits, pids, label_smoothing=smoothing)
+    return F.cross_entropy(logits, pids, label_smoothing=_share(smoothing))
 
 
 def pixel_parts(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -31,7 +31,13 @@ def pixel_parts(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tenso
 
     `smoothing` is spread evenly over the K+1 classes: BPBreID's eq. 2, whose N means classes, not images.
     """
-    return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+    return F.cross_entropy(logits, labels, label_smoothing=_share(smoothing))
+
+
+def _share(smoothing: float) -> float:
+    if not 0 <= smoothing <= 1:
+        raise InputError(f"smoothing is {smoothing}; give a share from 0 to 1")
+    return smoothing
 
 
 def focal(logits: Tensor, labels: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
@@ -95,6 +101,8 @@ def batch_hard(distances: Tensor, pids: Tensor, margin: float | None) -> Tensor:
     infinite distance marks a pair that is not looked at. Images left without friend or stranger drop out of the mean;
     0 if that leaves none.
     """
+    if margin is not None and not 0 <= margin < INFINITY:
+        raise InputError(f"a triplet's margin is {margin}; give a number of 0 or more")
     same = pids[:, None] == pids
     itself = torch.eye(len(pids), dtype=torch.bool, device=pids.device)
     unseen = distances == INFINITY  # and not ~isfinite: a NaN must surface in the loss

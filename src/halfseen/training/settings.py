@@ -69,6 +69,11 @@ class Settings:
     bars: Bars = no_bar
     say: Say = say_nothing
 
+    def __post_init__(self) -> None:
+        for name in ("every", "interval", "save", "memory", "workers"):
+            if (value := getattr(self, name)) is not None and value < 0:
+                raise InputError(f"--{name} is {value}; give 0 or more")
+
 
 def augment_of(recipe: Recipe, grouping: str | None = None) -> Augment:
     """How `recipe` sees pictures; `grouping` tells what part labels become in a mirror."""
