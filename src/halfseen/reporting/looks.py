@@ -18,9 +18,9 @@ from halfseen.types import Occluder
 
 HOW = {
     "parts": "Parts: each in its colour where it is likeliest, finer than the network's grid; its map; its peak.",
-    "strengths": "Maps are drawn between their least and their most, with how many times the mean that is.",
+    "strengths": "Each map is stretched from its least to its most, which is so many times its mean.",
     "erased": "What is erased is grey.",
-    "bars": "Bars are in per cent.",
+    "bars": "Bars are in per cent, all of a picture together 100.",
 }
 FRAMES = "A green frame says that the method takes the part for seen, a red one that it does not."
 

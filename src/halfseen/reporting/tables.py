@@ -114,9 +114,10 @@ def part_table(result: Result) -> str:
         scores = evaluate(*blind, distance=distance, protocols=[result.protocol])[result.protocol.name]
         rows.append(["together, all taken for seen", *_cells(scores), "100", "100"])
     caption = (
-        f"Each part alone, protocol {result.protocol.name}, in per cent; pictures in which it is not seen stand last"
+        f"Each part alone, protocol {result.protocol.name}, and how many pictures show it, in per cent; those in which "
+        f"it is not seen stand last"
     )
-    return table(caption, ("compared by", *MEASURES, "queries", "gallery"), rows)
+    return table(caption, ("compared by", *MEASURES, "of queries", "of the gallery"), rows)
 
 
 def cost_table(results: Sequence[Result], costs: Sequence[Cost]) -> str:
