@@ -240,3 +240,12 @@ def test_ctrl_c_says_how_to_go_on(words: list[object], refused: Refused, monkeyp
 
     monkeypatch.setattr("halfseen.train.Training._run_epoch", stop)
     assert refused(*words) == "halfseen: stopped after 3 of 6 steps; the same command goes on from there"
+
+
+def test_a_misspelt_option_is_not_looked_for_among_other_methods(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--config.fo` would be like TSD's `--config.foreground`."""
+    with pytest.raises(SystemExit):
+        parse(["pirt", "--data", "street", "--config.fo", "7"])
+    said = capsys.readouterr().err
+    assert "--config.fo" in said
+    assert "foreground" not in said

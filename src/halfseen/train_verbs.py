@@ -145,8 +145,9 @@ def parse(words: Sequence[str]) -> Train | Rows:
     if chosen and chosen.rows and early.row == "list":
         return Rows(chosen)
     rows = {chosen.name: early.row} if chosen else {}
-    presets = {method.name: _preset(method, tier, rows.get(method.name)) for method in METHODS.values()}
-    titles = {method.name: method.title for method in METHODS.values()}
+    methods = (chosen,) if chosen else METHODS.values()
+    presets = {method.name: _preset(method, tier, rows.get(method.name)) for method in methods}
+    titles = {method.name: method.title for method in methods}
     choice = tyro.extras.subcommand_type_from_defaults(presets, titles, prefix_names=False)
     said = io.StringIO()
     try:
