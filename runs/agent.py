@@ -23,9 +23,10 @@ from halfseen.data.sampling import IdentityBatches
 from halfseen.encode import normalised
 from halfseen.methods.ogfr import METHOD, OGFR
 from halfseen.nets.branches import Teacher
-from halfseen.nets.purification import Judged, Judges, Purifier, gain
+from halfseen.nets.purification import Judged, Judges, Purifier, gain, likeliest
 from halfseen.ops.parts import grid_labels
 from halfseen.printing import print_line
+from halfseen.recipe import Recipe
 from halfseen.training.settings import augment_of
 from halfseen.types import Batch, Splits
 from halfseen.weights import load_weights, make_network
@@ -35,17 +36,18 @@ CHANCES = 0.05, 0.15, 0.3
 JUDGES: tuple[Judges, ...] = ("global", "parts")
 
 
-def learned(folder: Path, splits: Splits) -> OGFR:
+def learned(folder: Path, splits: Splits) -> tuple[OGFR, Recipe]:
     """The network of a training as it was at its end, teacher and all."""
     last = load_weights(folder / "last.safetensors", METHOD)
+    if last.config.agent.kind == "none" or last.config.attention != "learned":
+        sys.exit(f"{folder} has nobody who erases, or parts from cues; give trainings of rows such as 6-ogfr")
     network = make_network(METHOD, last.config, last.recipe, len({sample.pid for sample in splits.train}))
     network.load_state_dict(torch.load(folder / "last.ckpt", weights_only=True, map_location="cpu")["network"])
-    return cast(OGFR, network.eval().requires_grad_(False))
+    return cast(OGFR, network.eval().requires_grad_(False)), last.recipe
 
 
-def batches(folder: Path, splits: Splits) -> list[Batch]:
-    recipe = load_weights(folder / "last.safetensors", METHOD).recipe
-    cues = find_cues(splits, splits.train, ["parts"], "eight")
+def batches(recipe: Recipe, grouping: str, splits: Splits) -> list[Batch]:
+    cues = find_cues(splits, splits.train, ["parts"], grouping)
     pictures = Pictures(splits.train, augment_of(recipe).at_test(), cues, labels=labels_of(splits.train))
     pids = [sample.pid for sample in splits.train]
     drawn = IdentityBatches(pids, recipe.people, recipe.images, seed=0)
@@ -60,17 +62,11 @@ class Trials:
         self.purifier = cast(Purifier, self.teacher.purifier)
         self.positions, self.pids, self.judges = network.backbone.positions, batch.pids, judges
         self.tokens, _ = network._below(normalised(network, batch.images))
-        self.first = self.teacher.prefix
-        self.last = self.first + self.positions.shape[1]
+        self.patches = self.tokens[:, self.teacher.prefix :][:, : self.positions.shape[1]]
         self.kept = self.judged(self.patches)
 
-    @property
-    def patches(self) -> Tensor:
-        return self.tokens[:, self.first : self.last]
-
     def judged(self, patches: Tensor) -> Judged:
-        tokens = torch.cat([self.tokens[:, : self.first], patches, self.tokens[:, self.last :]], 1)
-        return self.teacher.branch.judged(self.teacher.top(tokens), None, self.judges)
+        return self.teacher.branch.judged(self.teacher.seen(self.tokens, patches), None, self.judges)
 
     def gain(self, action: Tensor) -> Tensor:
         """[B], of erasing where `action` [B,N] says so."""
@@ -90,9 +86,7 @@ class Trials:
         """The agent's least liked patches, so large a `share` of all."""
         assert self.purifier.policy is not None
         logits = self.purifier.policy(self.patches, self.tokens[:, 0], self.positions)
-        return torch.zeros_like(logits, dtype=torch.bool).scatter_(
-            1, logits.topk(round(share * logits.shape[1])).indices, True
-        )
+        return likeliest(logits, share)
 
 
 def line(name: str, network: OGFR, known: list[Batch], judges: Judges) -> str:
@@ -135,6 +129,7 @@ if __name__ == "__main__":
     )
     print_line(f"|{'---|' * (6 + len(CHANCES))}")
     for folder in map(Path, sys.argv[2:]):
-        network, known = learned(folder, splits), batches(folder, splits)
+        network, recipe = learned(folder, splits)
+        known = batches(recipe, network.config.grouping, splits)
         for judges in JUDGES:
             print_line(line(folder.name, network, known, judges))

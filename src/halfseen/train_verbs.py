@@ -144,9 +144,8 @@ def parse(words: Sequence[str]) -> Train | Rows:
     chosen = METHODS.get(next((word for word in words if word in METHODS), ""))
     if chosen and chosen.rows and early.row == "list":
         return Rows(chosen)
-    rows = {chosen.name: early.row} if chosen else {}
-    methods = (chosen,) if chosen else METHODS.values()
-    presets = {method.name: _preset(method, tier, rows.get(method.name)) for method in methods}
+    methods, row = ((chosen,), early.row) if chosen else (METHODS.values(), None)
+    presets = {method.name: _preset(method, tier, row) for method in methods}
     titles = {method.name: method.title for method in methods}
     choice = tyro.extras.subcommand_type_from_defaults(presets, titles, prefix_names=False)
     said = io.StringIO()

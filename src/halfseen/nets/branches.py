@@ -95,19 +95,21 @@ class Teacher(nn.Module):
         if self.purifier is None:
             look: Look = self.branch(self.top(tokens), maps)
             return look, look, None
-        agent, last = self.purifier.agent, self.prefix + positions.shape[1]
-        patches = tokens[:, self.prefix : last]
+        patches = tokens[:, self.prefix : self.prefix + positions.shape[1]]
         choice: Choice = self.purifier(patches, tokens[:, 0], positions)
         swapped = self.purifier.swap(patches, choice.action, positions)
-
-        def top(patches: Tensor) -> Tensor:
-            seen: Tensor = self.top(torch.cat([tokens[:, : self.prefix], patches, tokens[:, last:]], 1))
-            return seen
-
-        drawn = top(swapped)
+        drawn = self.seen(tokens, swapped)
         look = self.branch(drawn, maps)
         with torch.no_grad():
-            kept, greedy = self.top(tokens), top(self.purifier.swap(patches, choice.greedy, positions))
+            kept = self.top(tokens)
+            greedy = self.seen(tokens, self.purifier.swap(patches, choice.greedy, positions))
             target = self.branch(greedy, maps)
-        judged = (self.branch.judged(seen, maps, agent.judged) for seen in (kept, drawn, greedy))
+        judges = self.purifier.agent.judged
+        judged = (self.branch.judged(seen, maps, judges) for seen in (kept, drawn, greedy))
         return look, target, Trial(choice, self.branch.grid, patches, swapped, *judged)
+
+    def seen(self, tokens: Tensor, patches: Tensor) -> Tensor:
+        """What the last block makes of `tokens` [B,n,D] with `patches` [B,N,D] in the place of theirs."""
+        last = self.prefix + patches.shape[1]
+        out: Tensor = self.top(torch.cat([tokens[:, : self.prefix], patches, tokens[:, last:]], 1))
+        return out

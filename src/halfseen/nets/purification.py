@@ -39,14 +39,14 @@ class Agent:
     `kind` "random" erases each patch with probability `rate`: the control. `state`: a policy sees the patch alone, also
     the class token ("context"), or also where the patch lies. `judged` are the vectors whose gain counts: those of the
     parts, which are means of patches, or that of the whole, the class token's, which has made up its mind further below
-    and hardly looks at patches any more. `reward` weighs the gain in log-likelihood of the right
-    person, the gain in the gap of a triplet (β), and how far the erased share is from `rate` (η, ρ). `baseline` is the
-    reward of the likeliest action, or the mean of the batch's other rewards. `credit` "patch" asks of each erased patch
-    what keeping it would have changed, instead of giving all of them the same reward. `greedy` is the action that is
-    taught and compared with: the likeliest patches, as many as `rate` says ("budget"), or those likelier erased than
-    kept: a policy that is nowhere sure erases none of that kind. `entropy` pays for doubt, but
-    little: one patch too many costs η/N, and at 0.01 a third of 128 patches would be erased for doubt's sake. For the
-    first `warmup` steps nothing is erased: a network that knows nobody yet cannot tell what harms it.
+    and hardly looks at patches any more. `reward` weighs the gain in log-likelihood of the right person, the gain in
+    the gap of a triplet (β), and how far the erased share is from `rate` (η, ρ). `baseline` is the reward of the
+    likeliest action, or the mean of the batch's other rewards. `credit` "patch" asks of each erased patch what keeping
+    it would have changed, instead of giving all of them the same reward. `greedy` is the action that is taught and
+    compared with: the likeliest patches, as many as `rate` says ("budget"), or those likelier erased than kept: a
+    policy that is nowhere sure erases none of that kind. `entropy` pays for doubt, but little: one patch too many costs
+    η/N, and at 0.01 a third of 128 patches would be erased for doubt's sake. For the first `warmup` steps nothing is
+    erased: a network that knows nobody yet cannot tell what harms it.
     """
 
     kind: Kind = "trained"
@@ -152,14 +152,17 @@ class Purifier(nn.Module):
 
     def _likeliest(self, logits: Tensor) -> Tensor:
         """The greedy action for `logits` [B,N], bool."""
-        if self.agent.greedy == "likely":
-            return logits > 0
-        chosen = logits.topk(round(self.agent.rate * logits.shape[1])).indices
-        return torch.zeros_like(logits, dtype=torch.bool).scatter_(1, chosen, True)
+        return logits > 0 if self.agent.greedy == "likely" else likeliest(logits, self.agent.rate)
 
     def swap(self, patches: Tensor, action: Tensor, positions: Tensor) -> Tensor:
         """`patches` [B,N,D], those where `action` [B,N] says so replaced by the token at their `positions` [1,N,D]."""
         return torch.where(action[:, :, None], self.token + positions, patches)
+
+
+def likeliest(logits: Tensor, share: float) -> Tensor:
+    """The greatest of `logits` [B,N] of each row, so large a `share` of all: bool [B,N]."""
+    chosen = logits.topk(round(share * logits.shape[1])).indices
+    return torch.zeros_like(logits, dtype=torch.bool).scatter_(1, chosen, True)
 
 
 def judge(vectors: Tensor, necks: Necks, name: Judges = "global") -> Judged:
