@@ -129,6 +129,24 @@ def test_a_port_is_one_s_own() -> None:
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
+def test_the_end_of_an_answer_does_not_wait_for_a_receipt_of_its_beginning() -> None:
+    async def told() -> int:
+        heard: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def connected(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            own = writer.get_extra_info("socket")
+            heard.set_result(own.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        with closing(listen("127.0.0.1", 0)) as ear:
+            async with await asyncio.start_server(connected, sock=ear):
+                _, writer = await asyncio.open_connection(*ear.getsockname())
+                writer.close()
+                return await heard
+
+    assert asyncio.run(told())
+
+
 def test_an_address_of_six_parts_is_written_as_browsers_want_it() -> None:
     try:
         ear = listen("::1", 0)

@@ -96,7 +96,7 @@ class Search:
             some = asks[start : start + PEOPLE]
             loaded, probes = self._loaded, self.probes(some)
             found = self._nearest(loaded, probes, max(map(_wanted, some)), [ask.where for ask in some])
-            answers += [self._sightings(loaded, probes, found, row, ask) for row, ask in enumerate(some)]
+            answers += self._sightings(loaded, probes, found, some)
         return answers
 
     def embedding(self, ids: Sequence[int]) -> tuple[list[int], Embedding]:
@@ -167,36 +167,48 @@ class Search:
 
     # --- answers ---
 
-    def _sightings(self, loaded: Loaded, probes: Probes, found: Found, row: int, ask: Ask) -> list[Sighting]:
-        count = int((found.distances[row, : _wanted(ask)] < EMPTY).sum())
-        own = Found(*(column[row, :count] for column in found))
-        chances = self._chances(loaded, probes, own, row)
-        distances = self._reranked(ask, own.ids) if ask.rerank and count else own.distances
-        order = distances.sort(stable=True).indices[: ask.count]
-        order = order[distances[order] < EMPTY]
-        facts = tables.facts_of(loaded.facts.take(torch.searchsorted(loaded.ids, own.ids[order]).numpy()))
-        shown = (own.ids, distances, chances, own.parts, own.seen)
-        columns = (column[order].clamp(min=0).tolist() for column in shown)  # rounding leaves −1e-8 of a distance of 0
+    def _sightings(self, loaded: Loaded, probes: Probes, found: Found, asks: Sequence[Ask]) -> list[list[Sighting]]:
+        """What was `found` for each of the `asks`, in words. All of them at once: so little for each is soon done."""
+        columns = [*found, self._chances(loaded, probes, found)]
+        counts = (found.distances < EMPTY).sum(1).tolist()
+        for row, ask in enumerate(asks):
+            if ask.rerank and counts[row]:
+                counts[row] = self._rerank(ask, row, min(counts[row], _wanted(ask)), columns)
+            counts[row] = min(counts[row], ask.count)
+        ids = torch.cat([own[:count] for own, count in zip(found.ids, counts, strict=True)])
+        facts = iter(tables.facts_of(loaded.facts.take(torch.searchsorted(loaded.ids, ids).numpy())))
+        told = (column.clamp(min=0).tolist() for column in columns)  # rounding leaves −1e-8 of a distance of 0
         return [
-            Sighting(
-                id=id,
-                rank=rank,
-                distance=distance,
-                confidence=chance if loaded.calibration else None,
-                parts=tuple(part if shown else None for part, shown in zip(parts, seen, strict=True)),
-                seen=tuple(seen),
-                fact=fact,
-            )
-            for rank, (id, distance, chance, parts, seen, fact) in enumerate(zip(*columns, facts, strict=True), start=1)
+            [
+                Sighting(
+                    id=id,
+                    rank=rank,
+                    distance=distance,
+                    confidence=chance if loaded.calibration else None,
+                    parts=tuple([part if shown else None for part, shown in zip(parts, seen, strict=True)]),
+                    seen=tuple(seen),
+                    fact=fact,
+                )
+                for rank, distance, id, parts, seen, chance, fact in zip(range(1, count + 1), *own, facts, strict=False)
+            ]
+            for count, *own in zip(counts, *told, strict=True)
         ]
 
-    def _chances(self, loaded: Loaded, probes: Probes, own: Found, row: int) -> Tensor:
+    def _chances(self, loaded: Loaded, probes: Probes, found: Found) -> Tensor:
         if loaded.calibration is None or loaded.crowd is None:
-            return own.distances  # as many of anything
-        mean = Mean(*(column[row : row + 1] for column in probes.mean))
-        return loaded.calibration.chance(
-            signs_of(loaded.crowd, mean, own.distances[None], own.seen[None]), len(loaded.ids)
-        )[0]
+            return found.distances  # as many of anything
+        signs = signs_of(loaded.crowd, probes.mean, found.distances, found.seen)
+        return loaded.calibration.chance(signs, len(loaded.ids))
+
+    def _rerank(self, ask: Ask, row: int, count: int, columns: Sequence[Tensor]) -> int:
+        """Order the first `count` answers of a `row` anew, in all `columns`; tells how many are still there."""
+        distances = self._reranked(ask, columns[1][row, :count])
+        order = distances.sort(stable=True).indices
+        order = order[distances[order] < EMPTY]
+        for column in columns:
+            column[row, : len(order)] = column[row][order]
+        columns[0][row, : len(order)] = distances[order]
+        return len(order)
 
     def _reranked(self, ask: Ask, ids: Tensor) -> Tensor:
         """Re-ranked distances of the images `ids` [m], the mean over the pictures, pushed by negative ones.

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import repeat
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -151,8 +152,10 @@ def numbers(column: pa.Array | pa.ChunkedArray) -> Tensor:
 
 def facts_of(table: pa.Table) -> list[Fact]:
     """Its rows; without the column `thumbnail`, facts have none."""
-    rows = table.select([name for name in table.column_names if name in (*FACTS, "thumbnail")]).to_pylist()
-    return [Fact(**{**row, "box": None if row["box"] is None else tuple(row["box"])}) for row in rows]
+    words = [table[name].to_pylist() for name in ("image", "source", "camera", "time", "track")]
+    thumbnails = table["thumbnail"].to_pylist() if "thumbnail" in table.column_names else repeat(b"")
+    boxes = [None if box is None else tuple(box) for box in table["box"].to_pylist()]
+    return list(map(Fact, *words, thumbnails, boxes))
 
 
 def condition(where: Where, ids: Sequence[int] | None = None) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from time import perf_counter
 from typing import Generic, TypeVar
 
@@ -21,6 +23,9 @@ class Gathering(Generic[Given, Got]):
 
     def __init__(self, work: Callable[[Sequence[Given]], Sequence[Got | Exception]], most: int = 64) -> None:
         self.work, self.most = work, most
+        self._thread = ThreadPoolExecutor(
+            1, "gathering"
+        )  # always the same one: torch begins threads for each that asks
         self._waiting: list[tuple[Given, asyncio.Future[Got]]] = []
         self._running: asyncio.Task[None] | None = None
         self._expected, self._until = 0, 0.0  # how many things the next lot may be, and how long it waits for them
@@ -38,10 +43,11 @@ class Gathering(Generic[Given, Got]):
             await self._more()
             lot, self._waiting = self._waiting[: self.most], self._waiting[self.most :]
             begin = perf_counter()
-            results = await asyncio.to_thread(self._together, [given for given, _ in lot])
+            work = partial(self._together, [given for given, _ in lot])
+            results = await asyncio.get_running_loop().run_in_executor(self._thread, work)
             end = perf_counter()
             self._expected = min(self.most, len(lot) + len(self._waiting)) if len(lot) > 1 else 0
-            self._until = end + (end - begin) / 2
+            self._until = end + end - begin
             for (_, future), result in zip(lot, results, strict=True):
                 if future.done():  # whoever asked has gone away
                     continue
@@ -51,7 +57,7 @@ class Gathering(Generic[Given, Got]):
                     future.set_result(result)
 
     async def _more(self) -> None:
-        """Let those who were answered just now ask again, if they do so within half the time that they waited.
+        """Let those who were answered just now ask again, if they do so within the time that they waited.
 
         A lot of sixteen takes little longer than one of eight; who asks alone does not wait here.
         """

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import NamedTuple
@@ -96,7 +95,6 @@ class Holdings:
         self.gallery, self.search = gallery, Search(gallery) if search is None else search
         self.parts = gallery.model.parts
         self.register = Register.of(gallery)
-        self.threads = torch.get_num_threads()
         self._looked, self._one = time.monotonic(), Lock()
 
     @property
@@ -122,8 +120,7 @@ class Holdings:
         rows = {number: row for row, number in enumerate(there)}
         known = [wanted for wanted in people if rows.keys() >= {*wanted.like, *wanted.unlike}]
         asks = [wanted.ask(rows, kept) for wanted in known]
-        with computing(1 if len(people) > 1 else self.threads):  # others are answered by the other processors meanwhile
-            answers = self.search.searches(asks)
+        answers = self.search.searches(asks)
         found = {id(w): Answered(a.queries, s) for w, a, s in zip(known, asks, answers, strict=True)}
         gone = refused("one of these sightings is not in this gallery, or not any more", 404)
         return [found.get(id(wanted), gone) for wanted in people]
@@ -155,17 +152,6 @@ class Holdings:
             limits=limits,
             who=who,
         )
-
-
-@contextmanager
-def computing(threads: int) -> Iterator[None]:
-    """By so many threads of torch. More than there are processors to spare wait for each other for milliseconds."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _joined(embeddings: Sequence[Embedding]) -> Embedding:

@@ -53,7 +53,7 @@ class Patient(H11Protocol):
 def listen(host: str, port: int) -> socket.socket:
     """A port of this machine that is ours from now on; 0 is any that is free."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    ear = socket.socket(family, socket.SOCK_STREAM)
+    ear = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # said, or asyncio leaves Nagle's 40 ms on
     ear.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         ear.bind((host, port))

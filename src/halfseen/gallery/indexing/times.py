@@ -51,5 +51,6 @@ def shown_time(seconds: float | None) -> str:
         moment = START + timedelta(seconds=round(seconds, 1))
     except OverflowError:
         return f"{seconds:g} s"
-    clock = f"{moment:%H:%M:%S}" + (f".{moment.microsecond // 100_000}" if moment.microsecond else "")
-    return clock if 0 <= seconds < DAY else f"{moment:%Y-%m-%d} {clock}"
+    date, clock = moment.isoformat()[:21].split("T")  # a tenth of a second, or the sign of the zone, comes last
+    clock = clock if moment.microsecond else clock[:8]
+    return clock if 0 <= seconds < DAY else f"{date} {clock}"
