@@ -136,8 +136,8 @@ def _judged_otherwise(results: Sequence[Result], queries: int) -> Iterator[Secti
     first, count = results[0], min(queries, JUDGED_OTHERWISE)
     if not first.protocol.same_camera and (rows := seen_again(first, count)):
         lead = (
-            "The same ranking, where the query's own camera counts too. Its pictures are the easiest to find: no table "
-            "on this page counts them, but papers like to show them."
+            "The same ranking, where the query's own camera counts too (its pictures say so). They are the easiest to "
+            "find: no table on this page counts them, but papers like to show them."
         )
         rule = PROTOCOLS["all"]
         shown = strips.legend(rule) + strips.strips(results, rows, "camera", rule)

@@ -145,7 +145,7 @@ def test_sections_judge_the_same_ranking_otherwise(result: Result) -> None:
     facts = replace(result.gallery.facts, occlusion=torch.tensor([3, 2, 3, 2, 3, 2]))
     facts = replace(facts, camids=torch.where(facts.camids == 3, 1, facts.camids))
     query = replace(result.query, facts=replace(result.query.facts, camids=torch.tensor([1, 2, 3])))
-    gallery = replace(result.gallery, facts=facts)
+    gallery, camids = replace(result.gallery, facts=facts), facts.camids
     found = evaluate.score_each(query, gallery, distance=result.distance)
     scores = {protocol.name: mean_scores(each, protocol) for protocol, each in found.items()}
     assert "occ" in scores
@@ -153,6 +153,8 @@ def test_sections_judge_the_same_ranking_otherwise(result: Result) -> None:
     told = page([replace(result, query=query, gallery=gallery, scores=scores, per_query=each)], queries=3)
     assert "junk" not in section(told, "camera")
     assert section(told, "camera").count("<article") == 2  # the queries before cameras 1 and 2
+    assert section(told, "camera").count("own camera</small>") == (camids == 1).sum() + (camids == 2).sum()
+    assert told.count("own camera</small>") == section(told, "camera").count("own camera</small>")
     assert "tile ignored" in section(told, "hidden")
     assert "tile ignored" not in section(told, "answers")
 

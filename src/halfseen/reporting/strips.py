@@ -75,14 +75,19 @@ def _answers(result: Result, query: int, protocol: Protocol, key: str) -> str:
     images = looked_at(result.run, [result.splits.gallery[row] for row in rows]).images
     parts = part_distances(result, query, rows)
     farthest = max(1e-9, float(parts.max()))
+    marked = protocol.same_camera and result.splits.has_cameras
+    own = result.gallery.facts.camids[rows] == result.query.facts.camids[query] if marked else [False] * len(rows)
     tiles = [
-        _tile(result, answer, image, _details(result, query, answer.row, distances, farthest), f"{key}-{place}")
-        for place, (answer, image, distances) in enumerate(zip(found, images, parts, strict=True))
+        _tile(
+            result, answer, image, _details(result, query, answer.row, distances, farthest), f"{key}-{place}", own=mine
+        )
+        for place, (answer, image, distances, mine) in enumerate(zip(found, images, parts, own, strict=True))
     ]
     return tag("ol", *tiles, class_="answers many" if len(tiles) > MANY else "answers")
 
 
-def _tile(result: Result, answer: Answer, image: Tensor, details: str, key: str) -> str:
+def _tile(result: Result, answer: Answer, image: Tensor, details: str, key: str, *, own: bool) -> str:
+    """`own`: it is before the query's own camera, and that is worth telling."""
     sample = result.splits.gallery[answer.row]
     who, kind = _who(result, sample.pid, sample.camid), answer.verdict
     place = f"place {answer.place}, {kind}" if answer.place else "does not count"
@@ -91,6 +96,7 @@ def _tile(result: Result, answer: Answer, image: Tensor, details: str, key: str)
         "button",
         picture(image, ""),
         face,
+        tag("small", "own camera") if own else "",
         class_=f"tile {kind}",
         type="button",
         popovertarget=key,
