@@ -95,6 +95,17 @@ def test_help_names_every_method_and_option(run: Run) -> None:
         assert " ".join(text[1].split()) in flat
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_help_says_of_each_choice_of_a_method_what_it_is(run: Run, name: str) -> None:
+    _, out, _ = run("train", name, "--help")
+    flat = " ".join(re.sub("[│╭╮╰╯─]", " ", out).split())
+    for field in dataclasses.fields(METHODS[name].config):
+        if field.default is not dataclasses.MISSING:  # others are tables, each of whose entries is an option
+            about = re.search(rf"^    {field.name}: .*  # (.+)$", inspect.getsource(METHODS[name].config), re.MULTILINE)
+            assert about is not None, f"{field.name} is not described"
+            assert about[1] in flat
+
+
 def test_every_option_is_on_the_commands_page() -> None:
     assert [
         option for option in OPTIONS if option not in ("--config", "--recipe") and f"`{option}" not in SECTION

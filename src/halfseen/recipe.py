@@ -30,27 +30,27 @@ class Recipe:
     `Method`.
     """
 
-    height: int = 256
+    height: int = 256  # of pictures, as the network sees them
     width: int = 128
-    augment: str = "bot"
-    people: int = 16
-    images: int = 4
+    augment: str = "bot"  # what is done to pictures in training
+    people: int = 16  # of a batch
+    images: int = 4  # of each of these
     epochs: int = 120
     optimiser: Literal["adam", "sgd"] = "adam"
-    lr: float = 3.5e-4
+    lr: float = 3.5e-4  # the greatest learning rate
     weight_decay: float = 5e-4
-    bias_lr: float = 1.0
-    warmup: int = 10
-    warmup_from: float = 0.01
-    schedule: Literal["step", "cosine"] = "step"
-    milestones: tuple[int, ...] = (40, 70)
-    gamma: float = 0.1
-    flat: int = 0
-    final: float = 0.002
-    clip: float | None = None
-    nesterov: bool = False
-    speeds: tuple[tuple[str, float], ...] = ()
-    twins: bool = False
+    bias_lr: float = 1.0  # how many times as fast biases learn
+    warmup: int = 10  # epochs until the greatest rate
+    warmup_from: float = 0.01  # share of the rate to begin with
+    schedule: Literal["step", "cosine"] = "step"  # how the rate falls
+    milestones: tuple[int, ...] = (40, 70)  # step: epochs at which it does
+    gamma: float = 0.1  # step: to which share of itself
+    flat: int = 0  # cosine: epoch from which it does
+    final: float = 0.002  # cosine: share of the rate at the end
+    clip: float | None = None  # longest gradient; none: any
+    nesterov: bool = False  # of sgd
+    speeds: tuple[tuple[str, float], ...] = ()  # beginnings of parameters' names, how many times as fast they learn
+    twins: bool = False  # each picture with its occluded twin
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():

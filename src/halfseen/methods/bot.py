@@ -34,11 +34,11 @@ Pooling = Literal["mean", "gem"]
 class Config:
     """What may differ; `margin` None is the soft triplet."""
 
-    backbone: str = "resnet50"
-    last_stride: int = 1
-    pooling: Pooling = "mean"
-    smoothing: float = 0.1
-    margin: float | None = 0.3
+    backbone: str = "resnet50"  # any of timm's, or resnet50_ibn_a
+    last_stride: int = 1  # of its last stage; 2 is as it was pretrained
+    pooling: Pooling = "mean"  # how cells become one vector
+    smoothing: float = 0.1  # ε of the identity losses
+    margin: float | None = 0.3  # of the triplets; none: soft
 
     def __post_init__(self) -> None:
         check_choice("pooling", self.pooling, Pooling)

@@ -64,21 +64,21 @@ class Config:
     is compared: embeddings that some loss teaches, or parts by their own names.
     """
 
-    backbone: str = "resnet50"
-    last_stride: int = 1
-    parts: int | str = 8
-    reduction: int | None = 512
-    attention: Attention = "learned"
-    foreground: Foreground = "mask"
-    visibility: Visibility = "threshold"
-    threshold: float = 0.4  # λ_v
+    backbone: str = "resnet50"  # any of timm's, or resnet50_ibn_a
+    last_stride: int = 1  # of its last stage; 2 is as it was pretrained
+    parts: int | str = 8  # so many, or the name of a grouping
+    reduction: int | None = 512  # numbers a vector; none: as many as the backbone has
+    attention: Attention = "learned"  # maps that are learned, or the cues themselves
+    foreground: Foreground = "mask"  # eq. 3: weighted by its map, or a mean over the grid
+    visibility: Visibility = "threshold"  # eq. 4; none: every part is seen
+    threshold: float = 0.4  # λ_v: a part is seen whose map exceeds it
     gilt: GiltTable = field(default_factory=lambda: table("gfc", "p"))
-    triplet: Triplet = "averaged"
-    margin: float | None = 0.3  # α
+    triplet: Triplet = "averaged"  # on the mean distance of the parts, or one for each
+    margin: float | None = 0.3  # α of the triplets; none: soft
     smoothing: float = 0.1  # ε, of identities and of the parts of pixels
-    pixel_weight: float = 0.35  # λ_pa
-    test: tuple[str, ...] = ("foreground", "parts")
-    on_empty: OnEmpty = "inf"
+    pixel_weight: float = 0.35  # λ_pa: how much part labels count
+    test: tuple[str, ...] = ("foreground", "parts")  # vectors that are compared
+    on_empty: OnEmpty = "inf"  # how far pictures are that share no part
 
     def __post_init__(self) -> None:
         check_choice("attention", self.attention, Attention)

@@ -62,14 +62,14 @@ class Config:
     """`parts`: K, or the name of a grouping. `student`: which twin it reads. `weights` of losses by the names in
     `WEIGHTS`, those left out as there. The other choices are explained above."""
 
-    backbone: str = "vit_base_patch16_224.orig_in21k_ft_in1k"
-    patch_stride: int | None = None
-    drop_path: float = 0.1
-    parts: int | str = 8
-    attention: Attention = "learned"
-    pattern: Pattern = "soft"
-    student: Reads = "occluded"
-    teacher: Teaching = "shared"
+    backbone: str = "vit_base_patch16_224.orig_in21k_ft_in1k"  # any plain ViT of timm's
+    patch_stride: int | None = None  # pixels between patches; none: side by side
+    drop_path: float = 0.1  # rate of stochastic depth
+    parts: int | str = 8  # so many, or the name of a grouping
+    attention: Attention = "learned"  # part maps: learned, the cues themselves, none
+    pattern: Pattern = "soft"  # how the occluder's kind is told to the tokens
+    student: Reads = "occluded"  # twins that it reads
+    teacher: Teaching = "shared"  # blocks: all but the last shared, none, or no teacher
     agent: Agent = field(default_factory=Agent)
     weights: dict[str, float] = field(default_factory=dict)
 

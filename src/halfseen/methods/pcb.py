@@ -42,16 +42,16 @@ class Config:
     """`gilt`: what the identity and the triplet loss of each embedding weigh; the default's 6 makes the mean over six
     stripes the paper's sum."""
 
-    backbone: str = "resnet50"
-    last_stride: int = 1
-    stripes: int = 6
-    reduction: int = 256
-    shared: bool = True
-    dropout: float = 0.0
+    backbone: str = "resnet50"  # any of timm's, or resnet50_ibn_a
+    last_stride: int = 1  # of its last stage; 2 is as it was pretrained
+    stripes: int = 6  # of equal height
+    reduction: int = 256  # numbers a stripe
+    shared: bool = True  # one reduction for all stripes
+    dropout: float = 0.0  # before the classifiers
     gilt: GiltTable = field(default_factory=lambda: {"parts": (6.0, 0.0)})
-    smoothing: float = 0.0
-    margin: float | None = 0.3
-    test: Test = "pooled"
+    smoothing: float = 0.0  # ε of the identity losses
+    margin: float | None = 0.3  # of the triplets; none: soft
+    test: Test = "pooled"  # stripes before or behind their reduction, or one by one
 
     def __post_init__(self) -> None:
         check_choice("test", self.test, Test)

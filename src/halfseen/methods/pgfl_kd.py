@@ -68,21 +68,21 @@ class Config:
     `lambda_mcl` weighs, `lengths` are those of what teaches and is taught. `margin` None is the soft triplet.
     """
 
-    backbone: str = "resnet50"
-    last_stage: LastStage = "shared"
-    merge: Merge = "sum"
-    scale: float = 10.0
-    gap: Gap = "grid"
-    attention: Attention = "dot"
-    reid: tuple[Vector, ...] = ("global", "enhanced", "fused")
-    lambda_cl: float = 0.25
-    parts_loss: PartsLoss = "contrastive"
-    lengths: Lengths = "own"
-    lambda_mcl: float = 0.25
-    temperature: float = 1.0
-    margin: float | None = 0.3
-    smoothing: float = 0.1
-    test: Vector = "global"
+    backbone: str = "resnet50"  # any of timm's, or resnet50_ibn_a
+    last_stage: LastStage = "shared"  # one for all, or a second for the branches
+    merge: Merge = "sum"  # how joints of a group become a map
+    scale: float = 10.0  # of a map, before its softmax
+    gap: Gap = "grid"  # a part's vector: mean over the grid, or sum under its map
+    attention: Attention = "dot"  # eq. 2
+    reid: tuple[Vector, ...] = ("global", "enhanced", "fused")  # vectors with identities and triplets
+    lambda_cl: float = 0.25  # weight of the consistency, eq. 4
+    parts_loss: PartsLoss = "contrastive"  # what pulls towards the aligned parts
+    lengths: Lengths = "own"  # of what teaches and is taught: as they are, or 1
+    lambda_mcl: float = 0.25  # weight of the parts' loss, eq. 5
+    temperature: float = 1.0  # of the contrast, eq. 5
+    margin: float | None = 0.3  # of the triplets; none: soft
+    smoothing: float = 0.1  # ε of the identity losses
+    test: Vector = "global"  # the vector that is compared
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reid", check_choices("reid", self.reid, Vector))

@@ -64,21 +64,21 @@ class Config:
     say how embeddings compare (see `CoarseToFine`).
     """
 
-    backbone: str = "resnet50_ibn_a"
-    last_stride: int = 1
-    reduction: int | None = None
-    pose: bool = True
-    intra: bool = True
-    units: int = 3
-    project: bool = True  # W^H
-    threshold: float = 0.001  # τ
-    smoothing: float = 0.1
-    margin: float | None = None
-    nearest: int = 100  # N
-    metric: FineMetric = "cosine"
-    confidence: Confidence = "both"
-    cut: Cut = "sum"
-    unshared: float = 0.0
+    backbone: str = "resnet50_ibn_a"  # any of timm's, or resnet50_ibn_a
+    last_stride: int = 1  # of its last stage; 2 is as it was pretrained
+    reduction: int | None = None  # channels that modules work on; none: the backbone's
+    pose: bool = True  # without: the baseline, one vector a picture
+    intra: bool = True  # attention inside rows, section 3.2
+    units: int = 3  # of the encoder between parts; 0: none
+    project: bool = True  # W^H, eq. 7
+    threshold: float = 0.001  # τ: where maps count as the person
+    smoothing: float = 0.1  # ε of the identity losses
+    margin: float | None = None  # of the triplets; none: soft
+    nearest: int = 100  # N that are ordered again
+    metric: FineMetric = "cosine"  # of the fine distance
+    confidence: Confidence = "both"  # whose counts in the fine distance
+    cut: Cut = "sum"  # what the nearest are found by: rows and patches, or rows
+    unshared: float = 0.0  # fine distance where no group is shown by both
 
     def __post_init__(self) -> None:
         distance(self)  # which checks its own part

@@ -70,21 +70,21 @@ class Config:
     are not fixed bring L_m along with the teacher. `test` names what is compared.
     """
 
-    backbone: str = "vit_base_patch16_224.orig_in21k_ft_in1k"
-    patch_stride: int | None = None
-    drop_path: float = 0.1
-    parts: int | str = 8
-    patches: Patches = "final"
-    masks: Masks = "argmax"
-    detached: tuple[Cut, ...] = ("class", "teacher", "maps")
-    distillation: Distillation = "per-part"
-    diversity: tuple[Diversity, ...] = ()
-    background: bool = False
-    foreground: bool = False
-    residual: bool = True
-    terms: tuple[Term, ...] = ("global", "student", "teacher", "distillation", "diversity", "visibility")
-    test: tuple[Test, ...] = ("global", "parts")
-    threshold: float = 0.5
+    backbone: str = "vit_base_patch16_224.orig_in21k_ft_in1k"  # any plain ViT of timm's
+    patch_stride: int | None = None  # pixels between patches; none: side by side
+    drop_path: float = 0.1  # rate of stochastic depth
+    parts: int | str = 8  # so many, or the name of a grouping
+    patches: Patches = "final"  # what the decoder reads: behind or before the last block
+    masks: Masks = "argmax"  # of the teacher
+    detached: tuple[Cut, ...] = ("class", "teacher", "maps")  # where gradients are cut
+    distillation: Distillation = "per-part"  # eq. 7: each part, or all end to end
+    diversity: tuple[Diversity, ...] = ()  # changes to eq. 8
+    background: bool = False  # a query for what is nobody
+    foreground: bool = False  # identities of the foreground too
+    residual: bool = True  # in the decoder's last layers, eq. 3
+    terms: tuple[Term, ...] = ("global", "student", "teacher", "distillation", "diversity", "visibility")  # of eq. 10
+    test: tuple[Test, ...] = ("global", "parts")  # vectors that are compared
+    threshold: float = 0.5  # a part is seen above it
 
     def __post_init__(self) -> None:
         check_choice("patches", self.patches, Patches)

@@ -36,12 +36,12 @@ class Config:
     """`patch_stride` None lays patches side by side; `margin` None is the soft triplet; `test`: before or after the
     neck."""
 
-    backbone: str = "vit_base_patch16_224.orig_in21k_ft_in1k"
-    patch_stride: int | None = None
-    drop_path: float = 0.1
-    smoothing: float = 0.0
-    margin: float | None = None
-    test: Test = "before"
+    backbone: str = "vit_base_patch16_224.orig_in21k_ft_in1k"  # any plain ViT of timm's
+    patch_stride: int | None = None  # pixels between patches; none: side by side
+    drop_path: float = 0.1  # rate of stochastic depth
+    smoothing: float = 0.0  # ε of the identity losses
+    margin: float | None = None  # of the triplets; none: soft
+    test: Test = "before"  # the class token before or behind its neck
 
     def __post_init__(self) -> None:
         check_choice("test", self.test, Test)

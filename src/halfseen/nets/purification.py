@@ -49,16 +49,16 @@ class Agent:
     erased: a network that knows nobody yet cannot tell what harms it.
     """
 
-    kind: Kind = "trained"
-    state: State = "context"
-    rate: float = 0.15
-    reward: tuple[float, float, float] = (1.0, 0.1, 1.0)
-    baseline: Baseline = "greedy"
-    credit: Credit = "joint"
-    greedy: Greedy = "budget"
-    judged: Judges = "parts"
-    entropy: float = 0.001
-    warmup: int = 2400
+    kind: Kind = "trained"  # who erases; random: the control
+    state: State = "context"  # what the policy sees of a patch
+    rate: float = 0.15  # share of patches to erase
+    reward: tuple[float, float, float] = (1.0, 0.1, 1.0)  # weights of likelihood, triplet gap (β) and budget (η)
+    baseline: Baseline = "greedy"  # what a reward is compared with
+    credit: Credit = "joint"  # one reward for all patches, or one each
+    greedy: Greedy = "budget"  # what the student is taught with
+    judged: Judges = "parts"  # vectors whose gain counts
+    entropy: float = 0.001  # what doubt is paid
+    warmup: int = 2400  # steps without erasing
 
     def __post_init__(self) -> None:
         check_choice("agent.kind", self.kind, Kind)
