@@ -57,12 +57,13 @@ def checkpoint(out: Path) -> dict[str, Any]:
 # --- What comes out ---
 
 
-def test_a_training_writes_weights_a_checkpoint_and_a_log(trained: Trained) -> None:
+def test_a_training_writes_weights_a_checkpoint_and_a_log(trained: Trained, splits: Splits) -> None:
     out = trained(every=2, interval=2)
     assert sorted(path.name for path in out.iterdir()) == sorted([CHECKPOINT, BEST, LAST, RUN, "log.jsonl"])
     about = json.loads((out / RUN).read_text())
     assert (about["method"], about["seed"], about["started_from"]) == ("tiny", 0, "none")
     assert about["recipe"]["milestones"] == [2]
+    assert about["root"] == str(splits.root)
     assert (about["data"]["name"], about["data"]["people"], about["data"]["images"]) == ("market1501", 4, 12)
     card = load_weights(out / LAST, TINY).card
     assert (card.epoch, card.recipe, card.data) == (3, about["recipe"], about["data"])

@@ -23,7 +23,8 @@ class Report:
     data: str | None = None
     """Whose queries and gallery to use; left out: those of the set that the first run was trained on."""
     root: Path | None = None
-    """The folder that holds the set, or one above it; left out: the environment variable HALFSEEN_DATA."""
+    """The folder that holds the set, or one above it; left out: where the first run was trained, if --data is left out
+    too, or the environment variable HALFSEEN_DATA."""
     out: Path | None = None
     """The file to write; left out: report.html in the folder of the first run."""
     weights: Literal["best", "last"] = "best"
@@ -39,7 +40,8 @@ class Report:
         self._check_options()
         device = "cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu"
         runs = [open_run(path, self.weights, device) for path in self.runs]
-        splits = read_named(self.data or str(runs[0].loaded.card.data.get("name")), self.root, printing.print_note)
+        name, root = str(runs[0].loaded.card.data.get("name")), self.root or runs[0].root
+        splits = read_named(self.data or name, self.root if self.data else root, printing.print_note)
         results = [examine(run, splits, printing.progress_bar) for run in runs]
         first = self.runs[0]
         out = self.out or (first if first.is_dir() else first.parent) / "report.html"

@@ -76,8 +76,7 @@ class Training:
     ) -> None:
         self.method, self.config, self.recipe = method.of(config), config, recipe
         self.splits, self.cues, self.settings = splits, cues, settings
-        self.signs, self.state = StopSigns(), State()
-        self.fabric = launch(settings)
+        self.signs, self.state, self.fabric = StopSigns(), State(), launch(settings)
         self.leads, self.alone = self.fabric.is_global_zero, self.fabric.world_size == 1  # one writes and speaks
         self.bars, self.say = (settings.bars, settings.say) if self.leads else (no_bar, say_nothing)
         self.pictures, self.data = self._pictures(), described(splits, cues.get("train"))
@@ -154,8 +153,9 @@ class Training:
             self.say(f"going on after {self.state.done:,} of {self.recipe.epochs * self.steps:,} steps")
         self.log = Log(out, self.state.done, writes=self.leads, tensorboard=self.settings.tensorboard)
         if self.leads:
+            told = {**self.about(), "root": str(self.splits.root.absolute())}
             with whole(out / RUN) as beside:
-                beside.write_text(json.dumps(self.about(), indent=2) + "\n")
+                beside.write_text(json.dumps(told, indent=2) + "\n")
 
     def about(self) -> Plain:
         """Which training this is: where anything differs here, other weights come out."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +17,7 @@ import torch
 from halfseen.report import examine, open_run, page
 from halfseen.reporting import markup
 from halfseen.reporting.results import Result
+from halfseen.train import RUN
 from page_reader import Reader, rows_of
 from standins import read_drawn
 
@@ -135,6 +138,20 @@ def test_the_verb_writes_the_page(place: Path, run: Callable[..., tuple[int, str
     assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
     assert run("report", place / "parts", "--root", place / "set")[0] == 0
     assert (place / "parts/report.html").is_file()
+
+
+def test_pictures_are_looked_for_where_they_were_in_training(
+    place: Path, run: Callable[..., tuple[int, str, str]], refused: Callable[..., str], tmp_path: Path
+) -> None:
+    again = tmp_path / "again"
+    shutil.copytree(place / "parts", again)
+    (again / RUN).write_text(json.dumps({"root": str(place / "set")}))
+    assert run("report", again, "--queries", 1)[0] == 0
+    for told in ("nothing", "[]", '{"root": 1}', json.dumps({"root": str(tmp_path / "gone")})):
+        (again / RUN).write_text(told)
+        assert "no folder is named for market1501" in refused("report", again)
+    (again / RUN).unlink()
+    assert "no folder is named for market1501" in refused("report", again)
 
 
 @pytest.mark.parametrize(

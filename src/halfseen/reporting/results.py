@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from halfseen.encode import Look, encode_split
 from halfseen.evaluate import score_each
 from halfseen.ops.distance import Distance, Single, pairs, top_k
 from halfseen.ops.metrics import QueryScores, mean_scores
-from halfseen.train import BEST, CHECKPOINT, LAST
+from halfseen.train import BEST, CHECKPOINT, LAST, RUN
 from halfseen.training.log import NAME, read_log
 from halfseen.training.settings import Bars, augment_of, no_bar
 from halfseen.types import Batch, Embedding, InputError, Protocol, Sample, Scores, Splits
@@ -44,6 +45,15 @@ class Run:
     def look(self) -> Look:
         """How its network sees pictures."""
         return Look(augment_of(self.loaded.recipe))
+
+    @property
+    def root(self) -> Path | None:
+        """The folder of the pictures that it was trained on, if that is known and still there."""
+        try:
+            folder = Path(json.loads((self.weights.parent / RUN).read_text())["root"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return folder if folder.is_dir() else None
 
 
 @dataclass(frozen=True)
