@@ -80,14 +80,15 @@ def make_backbone(
         native = network.patch_embed.grid_size
         surgery.overlap(network, image, patch_stride)
         _load(network, weights, native)
-        return _measured(Backbone(network, _tokens), name, image)
+        backbone = Backbone(network, _tokens)
+        return _measured(backbone, _rehearse(backbone, name, image))
     if patch_stride is not None:
         raise InputError(f"patch_stride is for ViTs with a plain patch embedding, and {name} has none; leave it out")
     _load(network, weights, None)
-    backbone = _backbone(network, name, image)
+    backbone, rehearsal = _backbone(network, name, image)
     if last_stride == 1 and backbone.read not in (_merged, _last_and_class):
-        _refine(backbone, name, image)
-    return _measured(backbone, name, image)
+        rehearsal = _refine(backbone, rehearsal, name, image)
+    return _measured(backbone, rehearsal)
 
 
 def _create(name: str, image: tuple[int, int], drop_path: float, *, from_hub: bool) -> Any:
@@ -122,20 +123,37 @@ def _load(network: Any, weights: Path | str, native: tuple[int, int] | None) -> 
         pretrained.load(network, Path(weights), native)
 
 
-def _backbone(network: Any, name: str, image: tuple[int, int]) -> Backbone:
+class Rehearsal(NamedTuple):
+    """A pass without numbers: its `grid` has shapes, and a way back to those of the `parameters`, by name, that it
+    uses; in the `steps` maps got coarser."""
+
+    grid: Grid
+    parameters: dict[str, Tensor]
+    steps: list[surgery.Step]
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        return tuple(self.grid.cells.shape[2:])
+
+
+def _backbone(network: Any, name: str, image: tuple[int, int]) -> tuple[Backbone, Rehearsal]:
     """The network with the reader that suits it."""
     if isinstance(network, HighResolutionNet):
-        return Backbone(network, _merged)
+        backbone = Backbone(network, _merged)
+        return backbone, _rehearse(backbone, name, image)
     if hasattr(network, "set_input_size"):
         with _refusing(name, image):
             network.set_input_size(img_size=image)
     if isinstance(network, Beit | Eva | VisionTransformer | VisionTransformerRelPos) and network.cls_token is not None:
-        return Backbone(network, _last_and_class)
+        backbone = Backbone(network, _last_and_class)
+        return backbone, _rehearse(backbone, name, image)
     backbone = Backbone(network, _map)
-    cells, _ = _rehearse(backbone, name, image)[0]
-    if isinstance(cells, Tensor) and cells.ndim == 4 and cells.shape[1] == network.num_features:
-        return backbone
-    return Backbone(network, _last)
+    rehearsal = _rehearse(backbone, name, image)
+    cells = rehearsal.grid.cells
+    if not isinstance(cells, Tensor) or cells.ndim != 4 or cells.shape[1] != network.num_features:
+        backbone = Backbone(network, _last)
+        rehearsal = _rehearse(backbone, name, image)
+    return backbone, rehearsal
 
 
 def _map(network: Any, images: Tensor) -> Grid:
@@ -189,40 +207,33 @@ def _refusing(name: str, image: tuple[int, int]) -> Iterator[None]:
         ) from error
 
 
-def _rehearse(backbone: Backbone, name: str, image: tuple[int, int]) -> tuple[Grid, dict[str, Tensor]]:
-    """A pass without numbers: what comes out has shapes, and a way back to the parameters, by name, that it uses."""
+def _rehearse(backbone: Backbone, name: str, image: tuple[int, int]) -> Rehearsal:
     named = [*backbone.named_parameters(), *backbone.named_buffers()]
     empty = {key: torch.empty_like(value, device="meta") for key, value in named}
     parameters = {key: empty[key].requires_grad_() for key, _ in backbone.named_parameters()}
     backbone.eval()  # batch normalisation takes no batch of one
-    with _refusing(name, image):
+    with _refusing(name, image), surgery.watch(backbone.network) as steps:
         grid = functional_call(backbone, empty, torch.empty(1, 3, *image, device="meta"))
     backbone.train()
-    return grid, parameters
+    return Rehearsal(grid, parameters, steps)
 
 
-def _refine(backbone: Backbone, name: str, image: tuple[int, int]) -> None:
+def _refine(backbone: Backbone, rehearsal: Rehearsal, name: str, image: tuple[int, int]) -> Rehearsal:
     """Take back the last step in which the map gets coarser. One step alone leads from pixels to patches, and stays."""
-    with surgery.watch(backbone.network) as steps:
-        grid = _size(_rehearse(backbone, name, image)[0])
-    last = [step for step in steps if step.after == grid]
+    last = [step for step in rehearsal.steps if step.after == rehearsal.size]
     last = [step for step in last if step.before == last[-1].before]
     if last and last[0].before == image:
-        return
+        return rehearsal
     surgery.unstride(backbone.network, last)
     with suppress(InputError):
-        if last and _size(_rehearse(backbone, name, image)[0]) == last[0].before:
-            return
+        if last and (finer := _rehearse(backbone, name, image)).size == last[0].before:
+            return finer
     raise InputError(f"the last stage of {name} has no stride that could be 1; set last_stride to 2")
 
 
-def _size(grid: Grid) -> tuple[int, ...]:
-    return tuple(grid.cells.shape[2:])
-
-
-def _measured(backbone: Backbone, name: str, image: tuple[int, int]) -> Backbone:
+def _measured(backbone: Backbone, rehearsal: Rehearsal) -> Backbone:
     """Note the shape of the grid, and leave out what has no part in it: layers that only a classifier wants."""
-    grid, parameters = _rehearse(backbone, name, image)
+    grid, parameters, _ = rehearsal
     _, backbone.dim, height, width = grid.cells.shape
     backbone.grid = (height, width)
     parts = [values.sum() for values in grid if values is not None]
