@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple
 
 import torch
@@ -26,10 +26,11 @@ from torch import Tensor
 
 from halfseen.gallery.probes import EMPTY, HIGHEST, Found, Probes, pushed
 from halfseen.gallery.tables import GRID
+from halfseen.gallery.threads import all_done, by_one, crew
 from halfseen.types import InputError
 
 BLOCK = 64  # rows of which only the least bound is looked at first
-TILE = 2**19  # bounds worked on at a time
+TILE = 2**18  # bounds worked on at a time, by each thread
 PAIRS = 2048  # of a row and a person, measured at a time
 MEASURED = 2**20  # pairs looked at together, which may all have to be measured
 AHEAD = 8  # pieces that wait to be written
@@ -111,28 +112,34 @@ class Planes:
         `doubt` is the share of the bound's slack that is believed in: 1 makes the answer certain.
         """
         bounds, least = self._bounds(probes, allowed, doubt)
-        first = _first(bounds, least, k, found.limits(k))
-        found = found.joined(self._measured(probes, *first), k)
+        first = by_one(lambda: _first(bounds, least, k, found.limits(k)))
+        found = self._joined(found, probes, first, k)
         bounds[first] = EMPTY
         for blocks in _slices(len(least), max(1, MEASURED // (BLOCK * len(probes)))):
             rows = slice(blocks.start * BLOCK, blocks.stop * BLOCK)
-            near, people = _within(bounds[rows], least[blocks], found.limits(k))
+            near, people = by_one(partial(_within, bounds[rows], least[blocks], found.limits(k)))
             if len(near):
-                found = found.joined(self._measured(probes, near + rows.start, people), k)
+                found = self._joined(found, probes, (near + rows.start, people), k)
         return found
 
     def _bounds(self, probes: Probes, allowed: Tensor | None, doubt: float) -> tuple[Tensor, Tensor]:
         """What no distance is below: [n,q], padded to whole blocks, and the least of each block [m,q]."""
-        n, q = len(self), len(probes)
-        bounds = torch.full((-(-n // BLOCK) * BLOCK, q), EMPTY)
-        factors = probes.factors(doubt)
-        for rows in _slices(n, max(BLOCK, TILE // q)):
+        n, q, factors = len(self), len(probes), probes.factors(doubt)
+        bounds = torch.empty(-(-n // BLOCK), BLOCK, q)
+        bounds[-1], flat, least = EMPTY, bounds.view(-1, q), torch.empty(len(bounds), q)
+
+        def bound(blocks: slice) -> None:
+            rows = slice(blocks.start * BLOCK, min(blocks.stop * BLOCK, n))
             both = self.sides[rows] @ factors  # W and the slack, side by side
             similar = self._products(probes, rows).add_(both[:, q:]).sub_(NOTHING).div_(both[:, :q])
-            torch.sub(1 - ROUNDING, similar, out=bounds[rows])
+            torch.sub(1 - ROUNDING, similar, out=flat[rows])
             if allowed is not None:
-                bounds[rows].masked_fill_(~allowed[rows], EMPTY)
-        return bounds, _least(bounds.view(-1, BLOCK, q))
+                flat[rows].masked_fill_(~allowed[rows], EMPTY)
+            least[blocks] = _least(bounds[blocks])
+
+        share = -(-len(bounds) // (2 * torch.get_num_threads()))  # two for each thread: one may be kept waiting
+        all_done(bound, _slices(len(bounds), max(1, min(share, TILE // (BLOCK * q)))))
+        return flat, least
 
     def _products(self, probes: Probes, rows: slice) -> Tensor:
         """Σ over parts of v·step/‖k‖·⟨high, query's high⟩ [rows,q]."""
@@ -146,10 +153,18 @@ class Planes:
         counts = people.bincount(minlength=len(probes))
         found = Found.room(len(probes), int(counts.max()), len(self.high))
         place = torch.arange(len(rows)) + (people * int(counts.max()) - (counts.cumsum(0) - counts)[people])
-        for some in _slices(len(rows), PAIRS):
+
+        def measure(some: slice) -> None:
             for column, values in zip(found, self._pairs(probes, rows[some], people[some]), strict=True):
                 column.flatten(0, 1).index_copy_(0, place[some], values)
+
+        all_done(measure, _slices(len(rows), PAIRS))
         return found
+
+    def _joined(self, found: Found, probes: Probes, pairs: tuple[Tensor, Tensor], k: int) -> Found:
+        """`found`, joined by what the `pairs` of rows and people are apart."""
+        measured = self._measured(probes, *pairs)
+        return by_one(lambda: found.joined(measured, k))
 
     def _pairs(self, probes: Probes, rows: Tensor, people: Tensor) -> Found:
         """Of m pairs: distances and ids [m], parts and seen [m,P]."""
@@ -181,16 +196,7 @@ def _check(step: Tensor, visibility: Tensor) -> None:
 
 def in_chunks(pieces: Iterable[Stored], total: int, size: int) -> Iterator[Planes]:
     """The rows of `pieces`, about `total`, put together `size` at a time, by as many threads as torch has."""
-    threads = torch.get_num_threads()
-    try:
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            yield from _filled(pieces, total, size, pool)
-    finally:
-        torch.set_num_threads(threads)  # the pool's threads have changed it for all that are yet to come
-
-
-def _filled(pieces: Iterable[Stored], total: int, size: int, pool: Executor) -> Iterator[Planes]:
-    room, filled, writing = None, 0, deque[Future[None]]()
+    pool, room, filled, writing = crew(torch.get_num_threads()), None, 0, deque[Future[None]]()
     for piece in pieces:
         start = 0
         while start < len(piece.ids):

@@ -33,6 +33,7 @@ from halfseen.gallery.probes import EMPTY, Found, Mean, Probes, pushed
 from halfseen.gallery.sightings import Ask, Sighting, Where
 from halfseen.gallery.store import Gallery
 from halfseen.gallery.tables import numbers, retried
+from halfseen.gallery.threads import by_one
 from halfseen.ops.distance import VisibleParts
 from halfseen.ops.rerank import KReciprocal, rerank
 from halfseen.types import Embedding, InputError
@@ -104,13 +105,7 @@ class Search:
         chunks = self._loaded.chunks
         if not chunks:
             return self.gallery.embedding(ids)
-        wanted = torch.tensor(ids, dtype=torch.int64)
-        pieces = [chunk.stored(torch.isin(chunk.ids, wanted).nonzero()[:, 0]) for chunk in chunks]
-        stored = Stored(*(torch.cat(column) for column in zip(*pieces, strict=True)))
-        place = {id: row for row, id in enumerate(stored.ids.tolist())}
-        found = [id for id in ids if id in place]
-        kept = [place[id] for id in found]
-        return found, Embedding(stored.vectors[kept], stored.visibility[kept])
+        return by_one(lambda: _kept(chunks, ids))
 
     def probes(self, asks: Sequence[Ask]) -> Probes:
         """What is compared with the gallery."""
@@ -261,6 +256,17 @@ class Search:
 
 def _wanted(ask: Ask) -> int:
     return max(ask.count, RERANKED) if ask.rerank else ask.count
+
+
+def _kept(chunks: Sequence[Planes], ids: Sequence[int]) -> tuple[list[int], Embedding]:
+    """Those of `ids` that lie in `chunks`, and what lies there."""
+    wanted = torch.tensor(ids, dtype=torch.int64)
+    pieces = [chunk.stored(torch.isin(chunk.ids, wanted).nonzero()[:, 0]) for chunk in chunks]
+    stored = Stored(*(torch.cat(column) for column in zip(*pieces, strict=True)))
+    place = {id: row for row, id in enumerate(stored.ids.tolist())}
+    found = [id for id in ids if id in place]
+    kept = [place[id] for id in found]
+    return found, Embedding(stored.vectors[kept], stored.visibility[kept])
 
 
 def _among(chunk: Planes, ids: Tensor) -> Planes:

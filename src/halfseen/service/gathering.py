@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from time import perf_counter
 from typing import Generic, TypeVar
-
-PAUSE = 0.001  # seconds between two looks at who has come
 
 Given = TypeVar("Given")
 Got = TypeVar("Got")
@@ -29,11 +28,14 @@ class Gathering(Generic[Given, Got]):
         self._waiting: list[tuple[Given, asyncio.Future[Got]]] = []
         self._running: asyncio.Task[None] | None = None
         self._expected, self._until = 0, 0.0  # how many things the next lot may be, and how long it waits for them
+        self._enough: asyncio.Future[None] | None = None
 
     async def __call__(self, given: Given) -> Got:
         """What `work` makes of `given`."""
         future: asyncio.Future[Got] = asyncio.get_running_loop().create_future()
         self._waiting.append((given, future))
+        if self._enough and not self._enough.done() and len(self._waiting) >= self._expected:
+            self._enough.set_result(None)
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._run())
         return await future
@@ -61,8 +63,11 @@ class Gathering(Generic[Given, Got]):
 
         A lot of sixteen takes little longer than one of eight; who asks alone does not wait here.
         """
-        while len(self._waiting) < self._expected and perf_counter() < self._until:
-            await asyncio.sleep(PAUSE)
+        left = self._until - perf_counter()
+        if len(self._waiting) < self._expected and left > 0:
+            self._enough = asyncio.get_running_loop().create_future()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._enough, left)
 
     def _together(self, lot: list[Given]) -> list[Got | Exception]:
         """What fails in company is done again alone, so that nobody bears the fault of another."""

@@ -7,12 +7,11 @@ and what is asked for. The moments of a film whose beginning nobody knows count 
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from halfseen.gallery.sightings import Fact
 from halfseen.types import InputError
 
-START = datetime(1970, 1, 1, tzinfo=UTC)
 DAY = 86_400.0
 OF_FILM = " into the film"
 
@@ -48,8 +47,8 @@ def shown_time(seconds: float | None) -> str:
     if seconds is None:
         return ""
     try:
-        moment = START + timedelta(seconds=round(seconds, 1))
-    except OverflowError:
+        moment = datetime.fromtimestamp(round(seconds, 1), UTC)
+    except (OverflowError, ValueError, OSError):
         return f"{seconds:g} s"
     date, clock = moment.isoformat()[:21].split("T")  # a tenth of a second, or the sign of the zone, comes last
     clock = clock if moment.microsecond else clock[:8]
