@@ -25,6 +25,7 @@ from halfseen.types import Embedding, Facts
 
 THREADS = 2
 RUNS = 5
+REST = 0.05  # seconds
 
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 Name = TypeVar("Name")
@@ -42,12 +43,14 @@ def introduce(what: str, seed: int, device: str = "cpu") -> None:
 
 
 def in_turns(*jobs: Callable[[], object], runs: int = RUNS) -> list[list[float]]:
-    """Seconds of each job, run A B C A B C ... after one warm-up, so that a noisy neighbour meets them all."""
+    """Seconds of each job, run A B C A B C ... after one warm-up, so that a noisy neighbour meets them all. Between two
+    there is a REST, in which nobody's threads look out for more work, and take a processor from the next."""
     for job in jobs:
         job()
     seconds: list[list[float]] = [[] for _ in jobs]
     for _ in range(runs):
         for job, times in zip(jobs, seconds, strict=True):
+            time.sleep(REST)
             times.append(once(job))
     return seconds
 

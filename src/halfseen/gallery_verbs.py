@@ -6,6 +6,7 @@ What needs the extra `search` is imported when it is needed.
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Collection
@@ -75,14 +76,20 @@ class Forget:
 
         if self.before is not None and self.days is not None:
             raise InputError("--before and --days say the same thing in two ways; give one of them")
+        if self.days is not None and not 0 <= self.days < math.inf:  # NaN is neither
+            raise InputError(f"--days is {self.days:g}, and what is to come cannot be forgotten; give 0 days or more")
         gallery = _open(self.gallery)
         before = None if self.before is None else read_time(self.before, "--before")
         if self.days is not None:
             before = time.time() - self.days * DAY
         known = gallery.count("source")
         source = None if self.source is None else _among(self.source, known)
+        there = gallery.rows(self.person, thumbnails=False) if self.person else {}
         count = gallery.forget(person=self.person or None, source=source, before=before)
-        if source is not None and source not in known:  # only now: a forgetting that was broken off is ended by itself
+        # only now: a forgetting that was broken off is ended by itself
+        if self.person and not there:
+            raise InputError(f"--person {self.person[0]}: there is no such sighting; `halfseen search` prints ids")
+        if source is not None and source not in known:
             has = shortened(map(shown, known))
             raise InputError(f"--source {shown(source)}: nothing in this gallery is from there; it has {has}")
         if self.json:

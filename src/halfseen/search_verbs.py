@@ -53,7 +53,7 @@ class Search:
     since: str | None = None
     """Only sightings at this time or later: 2024-05-31 or '2024-05-31 17:45:10', or a number of seconds."""
     until: str | None = None
-    """Only sightings at this time or earlier."""
+    """Only sightings at this time or earlier; a date alone is the whole day."""
     count: int = 10
     """How many answers."""
     rerank: bool = False
@@ -90,17 +90,21 @@ class Search:
         from halfseen.gallery.sightings import Ask  # noqa: PLC0415
 
         unlike = [read_image(path) for path in self.unlike]
-        named = {label_of(part): part for part in gallery.model.parts}  # as the table has them, or as the model
         own = gallery.model.parts
-        parts = [name if name in own else named[_among("part", name, named)] for name in dict.fromkeys(self.part)]
+        named = {label_of(part): part for part in own} | {part: part for part in own}  # as in the table, or the model
+        parts = [named[_among("part", name.lower(), named, most=len(named))] for name in self.part]
+        since = read_time(self.since, "--since") if self.since else None
+        until = read_time(self.until, "--until", last=True) if self.until else None
+        if since is not None and until is not None and since > until:
+            raise InputError(f"--since {self.since} is later than --until {self.until}; exchange the two")
         return Ask(
             model.encode(queries),
             model.encode(unlike) if unlike else None,
-            parts=tuple(own.index(part) for part in parts) or None,
+            parts=tuple(own.index(part) for part in dict.fromkeys(parts)) or None,
             cameras=_names("camera", self.camera, gallery),
             sources=_names("source", self.source, gallery),
-            since=read_time(self.since, "--since") if self.since else None,
-            until=read_time(self.until, "--until") if self.until else None,
+            since=since,
+            until=until,
             count=self.count,
             rerank=self.rerank,
         )
@@ -134,9 +138,13 @@ def _names(what: Literal["camera", "source"], wanted: Sequence[str], gallery: Ga
     return frozenset(_among(what, name, known) for name in whole) or None
 
 
-def _among(what: str, name: str, known: Collection[str]) -> str:
+def _among(what: str, name: str, known: Collection[str], most: int = 3) -> str:
     if name not in known:
-        raise InputError(f"--{what} {shown(name)}: there is none in this gallery; it has {shortened(map(repr, known))}")
+        has = (
+            shortened(map(repr, filter(None, known)), most)
+            or f"none; `halfseen index --pattern` reads a {what} of names"
+        )
+        raise InputError(f"--{what} {shown(name)}: there is none in this gallery; it has {has}")
     return name
 
 

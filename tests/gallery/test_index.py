@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import random
 import shutil
 import subprocess
@@ -243,10 +245,37 @@ def test_another_model_is_refused(folder: Path, gallery: Gallery, model: Model) 
         index([folder], gallery, other)
 
 
-@pytest.mark.parametrize("options", [{"every": 0.0}, {"every": 1.5}, {"crops": 0}, {"batch": 0}])
-def test_settings_without_sense_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match=r"look at films each 0\.02 to 1 seconds"):
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"every": 0.0}, "--every 0 "),
+        ({"every": 1.5}, "--every 1.5 "),
+        ({"crops": 0}, "--crops 0 "),
+        ({"batch": 0}, "--batch 0:"),
+        ({"smallest": 2.0}, "--smallest 2 "),
+        ({"smallest": math.nan}, "--smallest nan "),
+    ],
+)
+def test_settings_without_sense_are_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=r"films are looked at each 0\.02 to 1 seconds") as caught:
         Settings(**options)
+    assert said in str(caught.value)
+
+
+def test_a_pipe_is_not_waited_for(folder: Path, gallery: Gallery, model: Model) -> None:
+    os.mkfifo(folder / "pipe.jpg")
+    report = index([folder], gallery, model)
+    assert [fault.partition(" is no file but a pipe")[0] for fault in report.faults] == [str(folder / "pipe.jpg")]
+    assert report.added > 0
+
+
+def test_of_damaged_files_that_hold_the_same_each_is_told(tmp_path: Path, gallery: Gallery, model: Model) -> None:
+    (tmp_path / "dup").mkdir()
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        (tmp_path / "dup" / name).write_bytes(b"nothing to see")
+    report = index([tmp_path / "dup"], gallery, model)
+    assert (report.added, report.known, len(report.faults)) == (0, 0, 3)
+    assert all(any(name in fault for fault in report.faults) for name in ("a.jpg", "b.jpg holds", "c.jpg holds"))
 
 
 def test_a_gallery_is_made_where_nothing_is_and_opened_where_one_is(tmp_path: Path, model: Model) -> None:

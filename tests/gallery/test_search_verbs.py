@@ -142,7 +142,7 @@ def test_what_cannot_be_indexed_is_one_sentence(folder: Path, weights: Path, ref
     words = ("--gallery", "g", "--model", weights)
     assert "gone does not exist" in refused("index", "gone", *words)
     assert "has '{who}'; allowed are {camera}" in refused("index", folder, *words, "--pattern", "{who}")
-    assert "look at films each" in refused("index", folder, *words, "--every", 0)
+    assert "films are looked at each" in refused("index", folder, *words, "--every", 0)
     assert "holds other things, and no gallery" in refused("index", folder, "--gallery", folder, "--model", weights)
     assert "does not exist" in refused("index", folder, "--gallery", "g", "--model", "gone.safetensors")
 
@@ -270,11 +270,22 @@ def test_what_cannot_be_searched_is_one_sentence(
         "search", "who.png", *words, "--camera", "roof"
     )
     assert "--since: 'noon' is no time" in refused("search", "who.png", *words, "--since", "noon")
-    assert "ends before it begins: since 20, until 10" in refused(
-        "search", "who.png", *words, "--since", 20, "--until", 10
+    assert "--since 2024-06-01 is later than --until 10; exchange the two" in refused(
+        "search", "who.png", *words, "--since", "2024-06-01", "--until", 10
     )
     assert "ask for at least one answer" in refused("search", "who.png", *words, "--count", 0)
     assert "there is no gallery at" in refused("search", "who.png", "--gallery", tmp_path, "--model", weights)
+
+
+def test_until_a_date_is_until_its_end(search: Callable[..., Any]) -> None:
+    assert len(search("who.png", "--since", "2024-05-31", "--until", "2024-05-31")) == 10
+    assert search("who.png", "--until", "2024-05-30") == []
+    assert search("who.png", "--since", "2024-06-01") == []
+
+
+def test_parts_may_be_written_large(search: Callable[..., Any], gallery: Path) -> None:
+    name = Gallery.open(gallery).model.parts[1]
+    assert search("who.png", "--part", name.upper()) == search("who.png", "--part", name)
 
 
 def test_info_tells_what_a_gallery_holds(gallery: Path, run: Run, folder: Path) -> None:
@@ -323,8 +334,11 @@ def test_a_forgetting_that_was_broken_off_is_ended_by_the_same_command(
     assert not any(data.iterdir())
 
 
-def test_forgetting_nobody(gallery: Path, run: Run) -> None:
-    assert run("gallery", "forget", gallery, "--person", 10**30) == (
+def test_forgetting_nobody(gallery: Path, run: Run, refused: Refused) -> None:
+    assert f"--person {10**30}: there is no such sighting" in refused("gallery", "forget", gallery, "--person", 10**30)
+    for days in ("-1", "nan", "inf"):
+        assert f"--days is {days}, and what" in refused("gallery", "forget", gallery, "--days", days)
+    assert run("gallery", "forget", gallery, "--before", "2020-01-01") == (
         0,
         f"0 sightings forgotten; {gallery} holds 16\n",
         "",

@@ -79,6 +79,8 @@ def test_what_is_no_picture_is_told(page: Page, tmp_path: Path) -> None:
     page.until("document.querySelector('.state.bad')")
     assert "not a picture" in page.ask("document.querySelector('.state').textContent")
     assert "cannot show" in page.ask("document.querySelector('#hint').textContent")
+    page.click(".state button")  # the same once more would be refused once more
+    page.until(LEAFED)
     page.faults.clear()  # the console tells of the status 400
 
 

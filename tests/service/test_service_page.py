@@ -90,6 +90,30 @@ def test_someone_in_the_gallery_is_searched_for_and_the_way_back_leads_back(page
     page.until(FOUND)
 
 
+def test_who_comes_by_keys_stays_among_the_pictures(page: Page) -> None:
+    page.ask("document.querySelector('#shown .tile').focus()")
+    page.press("Enter")
+    page.until(FOUND)
+    page.until(IDLE)
+    assert page.ask("document.activeElement.closest('#shown') !== null")
+
+
+def test_what_is_not_taken_is_said_where_it_is_seen(page: Page, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nobody")
+    page.give("#file", tmp_path / "notes.txt")
+    page.until("document.querySelector('#notice').checkVisibility()")
+    assert page.ask("document.querySelector('#notice').textContent") == "1 file is no picture, and left out."
+    paths = [tmp_path / f"{number}.png" for number in range(10)]
+    for number, path in enumerate(paths):
+        path.write_bytes(as_file(person(number % 3, 9)))
+    page.give("#file", *paths)
+    page.until(FOUND)
+    assert page.ask("document.querySelector('#notice').textContent") == "2 pictures left out: one search takes 8."
+    again(page, "document.querySelector('#clear').click()")
+    page.until(LEAFED)
+    assert page.ask("document.querySelector('#notice').hidden")
+
+
 def test_under_the_mouse_an_answer_stands_beside_the_query(page: Page, query: Path) -> None:
     search(page, query)
     page.point(*page.middle("#shown .tile:nth-child(2)"))
@@ -180,8 +204,17 @@ def test_a_crop_is_drawn_moved_and_taken_back(page: Page, tmp_path: Path) -> Non
     page.ask("document.querySelector('#crop button').focus()")
     page.press("ArrowLeft")
     assert page.ask("parseFloat(document.querySelector('#crop').style.left)") < 51
+    page.press("ArrowLeft")
     page.until(IDLE)
     again(page, "document.querySelector('#whole').click()")
+    assert page.ask(ORDER) == order
+    again(page, "history.back()")  # to the crop as keys have left it
+    assert page.ask("parseFloat(document.querySelector('#crop').style.left)") < 51
+    again(page, "history.back()")  # as it was drawn
+    assert page.ask("parseFloat(document.querySelector('#crop').style.left)") > 51
+    assert page.ask(ORDER) == cropped
+    again(page, "history.back()")  # to the whole picture, not to what was before it
+    assert page.ask("document.querySelector('#crop').hidden || document.querySelector('#crop').style.left === '0%'")
     assert page.ask(ORDER) == order
 
 

@@ -30,7 +30,7 @@ from halfseen.gallery.threads import all_done, by_one, crew
 from halfseen.types import InputError
 
 BLOCK = 64  # rows of which only the least bound is looked at first
-TILE = 2**18  # bounds worked on at a time, by each thread
+TILE = 2**19  # bounds worked on at a time, by each thread
 PAIRS = 2048  # of a row and a person, measured at a time
 MEASURED = 2**20  # pairs looked at together, which may all have to be measured
 AHEAD = 8  # pieces that wait to be written

@@ -52,10 +52,11 @@ class Settings:
     say: Say = say_nothing
 
     def __post_init__(self) -> None:
-        if not 0.02 <= self.every <= 1 or self.crops < 1 or self.batch < 1:
+        if not (0.02 <= self.every <= 1 and 0 < self.smallest <= 1) or self.crops < 1 or self.batch < 1:
             raise InputError(
-                f"every {self.every:g} s, {self.crops} crops, batches of {self.batch}: look at films each 0.02 to 1 "
-                f"seconds, and keep and encode at least one crop"
+                f"--every {self.every:g} --smallest {self.smallest:g} --crops {self.crops} --batch {self.batch}: films "
+                f"are looked at each 0.02 to 1 seconds, for people of 0 to 1 of a frame's height; keep and encode at "
+                f"least one crop"
             )
 
 
@@ -103,6 +104,8 @@ class Indexing:
         self.gallery, self.model, self.settings = gallery, model, settings
         self.report = Report()
         self._met: set[str] = set()  # digests of this run
+        self._again: dict[str, list[Source]] = {}  # files that hold what another of this run holds
+        self._damaged: dict[str, Source] = {}  # what could not be read
         self._rows: list[Rows] = []
         self._done: list[str] = []
         self._stored = time.monotonic()
@@ -136,8 +139,12 @@ class Indexing:
             for some in batches(sources, COMPARED):
                 fresh = self._unknown(some, digests(some))
                 done += len(some) - len(fresh)
+                left = iter(fresh)
                 for batch in read_pictures(fresh, self.model.fitted, self.settings.batch, ahead=ahead):
                     self._add_batch(batch)
+                    for picture, (source, digest) in zip(batch, left, strict=False):
+                        if isinstance(picture, InputError):
+                            self._damage(source, digest)
                     done += len(batch)
                     progress(done, len(sources))
 
@@ -153,12 +160,26 @@ class Indexing:
         for source, digest in zip(sources, found, strict=True):
             if isinstance(digest, DamagedError):
                 self._leave_out(digest)
+            elif digest in self._damaged:
+                self._leave_out_too(source, self._damaged[digest])
             elif digest in known or digest in fresh:
                 self.report.known += 1
+                if digest in self._met or digest in fresh:
+                    self._again.setdefault(digest, []).append(source)
             else:
                 fresh[digest] = source
         self._met.update(fresh)
         return [(source, digest) for digest, source in fresh.items()]
+
+    def _damage(self, source: Source, digest: str) -> None:
+        """`source` could not be read, and so no other file that holds the same."""
+        self._damaged[digest] = source
+        for other in self._again.pop(digest, ()):
+            self.report.known -= 1
+            self._leave_out_too(other, source)
+
+    def _leave_out_too(self, source: Source, like: Source) -> None:
+        self._leave_out(f"{shown(source.path)} holds what {shown(like.path)} holds")
 
     def _add_batch(self, batch: Sequence[Picture | InputError]) -> None:
         pictures = [picture for picture in batch if isinstance(picture, Picture)]

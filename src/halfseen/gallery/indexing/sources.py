@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +20,7 @@ from halfseen.gallery.indexing.patterns import Named, Pattern, read_name
 from halfseen.gallery.indexing.times import read_time
 from halfseen.types import InputError
 
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".jfif")
 FILMS = (
     ".avi",
     ".mp4",
@@ -35,6 +37,7 @@ FILMS = (
     ".flv",
     ".3gp",
 )
+UNREAD = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".dng", ".cr2", ".nef", ".arw", ".raw", ".svg", ".psd")
 TABLES = (".csv", ".tsv", ".parquet")
 COLUMNS = Columns(needed=("path",), optional=("camera", "time", "track"))
 
@@ -90,8 +93,7 @@ def find(paths: Sequence[Path], patterns: Sequence[Pattern] = ()) -> Found:
     found = Found()
     for path in (Path(os.path.abspath(path)) for path in paths):  # noqa: PTH100  (links keep the names people gave)
         if path.is_dir():
-            for file in _files(path, found):
-                _add(found, file, path, patterns)
+            _add_folder(found, path, patterns)
         elif path.suffix.lower() in TABLES:
             _add_table(found, path)
         else:
@@ -109,6 +111,8 @@ def find(paths: Sequence[Path], patterns: Sequence[Pattern] = ()) -> Found:
 def digest_of(path: Path) -> str:
     """A name for what the file at `path` holds."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe is to wait for its other end
+            raise DamagedError(f"{shown(path)} is no file but a pipe, a socket or a device; take it away")
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
@@ -117,16 +121,34 @@ def digest_of(path: Path) -> str:
         ) from error
 
 
+def _add_folder(found: Found, folder: Path, patterns: Sequence[Pattern]) -> None:
+    """What is of another kind is passed by, and told where it looks like a picture, or where nothing else is there."""
+    others, any_file = Counter[str](), False
+    for file in _files(folder, found):
+        if file.suffix.lower() in PICTURES + FILMS:
+            any_file = True
+            _add(found, file, folder, patterns)
+        else:
+            others[file.suffix.lower() or "no ending"] += 1
+    told = {kind: count for kind, count in others.items() if kind in UNREAD or not any_file}
+    if told:
+        kinds = ", ".join(f"{kind} ({count:,})" for kind, count in sorted(told.items()))
+        found.faults.append(
+            f"{shown(folder)}: passed by, as such files are not read: {kinds}; make .jpg of pictures and .mp4 of films"
+        )
+    elif not any_file:
+        found.faults.append(f"{shown(folder)} holds no picture and no film")
+
+
 def _files(folder: Path, found: Found) -> Iterator[Path]:
-    """Pictures and films in and below `folder`, sorted; hidden ones are passed by, links to folders not followed."""
+    """The files in and below `folder`, sorted; hidden ones are passed by, links to folders not followed."""
 
     def refused(error: OSError) -> None:
         found.faults.append(f"{shown(error.filename)} cannot be listed ({error.strerror}); check that you may open it")
 
     for where, folders, names in os.walk(folder, onerror=refused):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        files = (Path(where, name) for name in sorted(names) if not name.startswith("."))
-        yield from (file for file in files if file.suffix.lower() in PICTURES + FILMS)
+        yield from (Path(where, name) for name in sorted(names) if not name.startswith("."))
 
 
 def _add(found: Found, path: Path, by: Path, patterns: Sequence[Pattern]) -> None:

@@ -16,13 +16,17 @@ DAY = 86_400.0
 OF_FILM = " into the film"
 
 
-def read_time(text: str, where: str) -> float:
-    """`text` is a number of seconds, or a date with or without a time as ISO 8601 has it; `where` it stands."""
+def read_time(text: str, where: str, *, last: bool = False) -> float:
+    """`text` is a number of seconds, or a date with or without a time as ISO 8601 has it; `where` it stands.
+
+    A date alone is its first moment, or the `last`.
+    """
     try:
         seconds = float(text)
     except ValueError:
         try:
-            return since_1970(datetime.fromisoformat(text.strip()))
+            alone = len(text.strip()) == len("2024-05-31")
+            return since_1970(datetime.fromisoformat(text.strip())) + (DAY - 0.001) * (last and alone)
         except (ValueError, OverflowError):
             seconds = math.nan
     if not math.isfinite(seconds):

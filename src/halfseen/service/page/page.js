@@ -14,7 +14,10 @@ const state = {
   count: 50,
   tint: true, // whether part maps lie over pictures
   answers: null, // null: nothing was searched for, the gallery is leafed through
-  shelf: [], next: null, seconds: 0, fault: null, busy: false,
+  shelf: [], next: null, seconds: 0, busy: false,
+  fault: null, again: true, // what went wrong, and whether the same may go well another time
+  notice: "", // what was not done, until something else is
+  held: null, // the sighting whose picture had the focus when it went away
 };
 
 const $ = (id) => document.getElementById(id);
@@ -38,7 +41,12 @@ function el(name, given = {}, ...children) {
 
 // --- asking ---
 
-class Fault extends Error {}
+class Fault extends Error {
+  constructor(text, again = true) {
+    super(text);
+    this.again = again;
+  }
+}
 
 async function call(path, options = {}) {
   let response;
@@ -54,7 +62,8 @@ async function call(path, options = {}) {
     if (!$("login").open) $("login").showModal();
     throw new Fault(""); // the question says it all
   }
-  throw new Fault(sentence(told.detail ?? `The service answered ${response.status}.`));
+  const again = response.status >= 500 || [408, 429].includes(response.status);
+  throw new Fault(sentence(told.detail ?? `The service answered ${response.status}.`), again);
 }
 
 const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.?!]$/.test(text) ? "" : ".");
@@ -66,6 +75,7 @@ function ask() {
   clearTimeout(soon);
   running.abort();
   state.busy = true;
+  state.held = document.activeElement?.dataset?.id ?? state.held;
   drawQuery();
   if (!state.fault && (state.items.length > 0) === (state.answers !== null)) {
     $("shown").ariaBusy = "true"; // pale, but there
@@ -85,6 +95,7 @@ async function answer() {
     if (error.name === "AbortError") return;
     if (!(error instanceof Fault)) console.error(error);
     state.fault = error instanceof Fault ? error.message : "Something broke on this page; the console says what.";
+    state.again = error.again ?? true;
   }
   state.busy = false;
   draw();
@@ -153,29 +164,37 @@ function imageOf(id) {
 
 const past = []; // what was looked for before, for the browser's way back
 
+let nudged = null; // the picture whose crop was moved by keys, and nothing else since
+
+const copied = ({ items, unlike, off }) => ({ items: items.map((each) => ({ ...each })), unlike: [...unlike], off: new Set(off) });
+
 function remember() {
-  past.push({ items: [...state.items], unlike: [...state.unlike], off: new Set(state.off) });
+  nudged = null;
+  past.push(copied(state));
   history.pushState(past.length - 1, "");
 }
 
 addEventListener("popstate", ({ state: place }) => {
   const before = past[place];
   if (!before) return;
-  Object.assign(state, { items: [...before.items], unlike: [...before.unlike], off: new Set(before.off), active: 0 });
+  Object.assign(state, copied(before), { active: 0, notice: "" });
+  state.items.filter((each) => each.sighting && !each.image).forEach(picture);
   ask();
 });
 
 async function addFiles(files) {
   const pictures = [...files].filter((file) => file.type.startsWith("image/") || !file.type);
   const room = state.about ? state.about.limits.pictures - state.items.filter((item) => item.file).length : 0;
-  if (!pictures.length) return files.length && say("That is no picture.");
-  if (pictures.length > room) say(`Only ${many(room, "more picture")} can be searched by at once.`);
+  const others = files.length - pictures.length, left = Math.max(0, pictures.length - room);
+  const notice = [others && `${many(others, "file")} ${others > 1 ? "are" : "is"} no picture, and left out.`,
+    left && `${many(left, "picture")} left out: one search takes ${state.about?.limits.pictures}.`].filter(Boolean).join(" ");
+  if (!pictures.length || !room) return (state.notice = notice), drawQuery();
   for (const file of pictures.slice(0, room)) {
     const image = await createImageBitmap(file).catch(() => null); // null: a kind that the browser does not show
     state.items.push({ file, image, box: null });
   }
   state.active = state.items.length - 1;
-  changed();
+  changed(notice);
   toTop();
 }
 
@@ -191,10 +210,12 @@ function like(sighting, alone = false) {
   if (state.items.some((item) => item.sighting?.id === sighting.id)) return;
   const item = { sighting, image: null };
   state.items.push(item);
-  imageOf(sighting.id).then((image) => ((item.image = image), draw()));
+  picture(item);
   changed();
   if (alone) toTop();
 }
+
+const picture = (item) => imageOf(item.sighting.id).then((image) => ((item.image = image), draw()));
 
 function unlike(sighting) {
   state.items = state.items.filter((item) => item.sighting?.id !== sighting.id);
@@ -202,7 +223,8 @@ function unlike(sighting) {
   changed();
 }
 
-function changed() {
+function changed(notice = "") {
+  state.notice = notice;
   state.active = clamp(0, state.active, Math.max(0, state.items.length - 1));
   state.count = 50;
   if (!state.items.length) state.unlike = [];
@@ -286,6 +308,8 @@ function draw() {
 function drawQuery() {
   if (!state.about) return;
   const some = state.items.length > 0;
+  $("notice").textContent = state.notice;
+  $("notice").hidden = !state.notice;
   $("drop").hidden = some;
   $("query").hidden = !some;
   document.body.classList.toggle("searching", some);
@@ -395,7 +419,8 @@ function nudge(event, x, y) {
   event.preventDefault();
   event.stopPropagation();
   setBox(moveCorner(x, y, ...step, item().box ?? [0, 0, 1, 1]));
-  cropped();
+  const again = nudged === item();
+  cropped(again).then(() => (nudged = item()));
 }
 
 const item = () => state.items[state.active];
@@ -416,13 +441,16 @@ function setBox(box) {
 }
 
 /** The crop is as it is wanted. A crop of a sighting is a picture of its own. */
-async function cropped() {
+async function cropped(again = false) {
   const of = item();
   if (of.sighting) {
     const data = await fetch(`/api/sightings/${of.sighting.id}/picture`).then((answer) => answer.blob());
     Object.assign(of, { file: data, sighting: null });
   }
   state.count = 50;
+  state.notice = "";
+  if (again) past[history.state] = copied(state); // one step back from all that keys have moved
+  else remember();
   ask();
 }
 
@@ -514,7 +542,7 @@ function drawFound() {
   $("more").hidden = fault !== null || busy || (answers ? answers.length < state.count || state.count >= 500 : state.next === null);
   hidePeek();
   if (fault === "") return head("", ""), shown.replaceChildren();
-  if (fault) return drawState("bad", "That did not work", fault, ["Try again", () => start()]);
+  if (fault) return drawState("bad", "That did not work", fault, remedy());
   if (busy && (!(answers ?? shelf).length || (state.items.length && !answers))) return drawBones();
   if (!about) return;
   if (!about.sightings) return drawEmpty();
@@ -522,10 +550,20 @@ function drawFound() {
   head("Or start from someone in the gallery", "The newest first, one picture of each passage.");
   if (!shelf.length) return drawNobody();
   shown.replaceChildren(el("div", { className: "grid" }, shelf.map((sighting) => el("button", {
-    className: "tile", title: "Search for this person", click: () => like(sighting, true),
+    className: "tile", title: "Search for this person", "data-id": sighting.id, click: () => like(sighting, true),
   }, frame(sighting), caption(sighting)))));
   rove();
 }
+
+/** What helps after a fault: the same once more, or something else. */
+function remedy() {
+  const { since, until } = state.where;
+  if (state.again) return ["Try again", () => start()];
+  if (!state.items.length || (since !== null && until !== null && since > until)) return ["Clear the filters", unfilter];
+  return ["Start over", startOver];
+}
+
+const startOver = () => (Object.assign(state, { items: [], unlike: [], off: new Set() }), changed());
 
 function head(title, told) {
   $("headline").textContent = title;
@@ -567,7 +605,8 @@ function drawAnswers() {
     (state.view === "passages" ? "The number is the rank of the best picture of a passage."
       : about.parts.length > 1 ? "A tall bar: that part looks alike. Dots: one of the two pictures hides it." : ""));
   say(title);
-  const focused = document.activeElement?.dataset?.id;
+  const focused = document.activeElement?.dataset?.id ?? (document.activeElement === document.body && state.held);
+  state.held = null;
   if (state.view === "rank") $("shown").replaceChildren(el("div", { className: "grid" }, answers.map(tile)));
   else drawPassages();
   rove(focused);
@@ -651,7 +690,8 @@ function drawPassages() {
   const width = $("shown").clientWidth - 122 - SLOT;
   const drawn = order.map(([camera, all]) => lane(camera, all, timed && ((time) => (width * (time - first)) / (last - first))));
   $("shown").replaceChildren(...(timed ? [axis(first, last)] : []), ...drawn);
-  $("headline").textContent = `${many(passages.size, "passage")} before ${many(lanes.size, "camera")}`;
+  const cameras = [...lanes.keys()].filter(Boolean).length;
+  $("headline").textContent = many(passages.size, "passage") + (cameras ? ` before ${many(cameras, "camera")}` : "");
 }
 
 function axis(first, last) {
@@ -797,7 +837,7 @@ const tiles = () => [...document.querySelectorAll("#shown button.tile, #shown bu
 function rove(id) {
   const all = tiles(), held = id && all.find((each) => each.dataset.id === id);
   for (const each of all) each.tabIndex = each === (held || all[0]) ? 0 : -1;
-  if (held) held.focus();
+  if (held) held.focus({ preventScroll: true });
 }
 
 function arrow(key) {
@@ -848,7 +888,7 @@ $("choose").addEventListener("click", () => $("file").click());
 $("add").addEventListener("click", () => $("file").click());
 $("file").addEventListener("change", ({ target }) => addFiles(target.files).then(() => (target.value = "")));
 $("keys").addEventListener("click", () => $("help").showModal());
-$("clear").addEventListener("click", () => (Object.assign(state, { items: [], unlike: [], off: new Set() }), changed()));
+$("clear").addEventListener("click", startOver);
 $("cut").addEventListener("click", ({ target }) => ((target.ariaPressed = String(target.ariaPressed !== "true")), drawStage()));
 $("whole").addEventListener("click", () => (setBox(null), cropped()));
 $("rerank").addEventListener("change", ask);
@@ -905,8 +945,9 @@ async function start() {
   try {
     const about = await call("/api/gallery");
     state.about = about;
-    const { sightings, cameras, limits, until, who } = about;
-    $("about").textContent = [many(sightings, "sighting"), cameras.length > 1 && many(cameras.length, "camera"), about.model]
+    const { sightings, limits, first, last, until, who } = about, cameras = about.cameras.filter(({ name }) => name).length;
+    const day = first.length > 10 && first.slice(0, 10) === last.slice(0, 10) && until >= DAY && first.slice(0, 10); // of all of them
+    $("about").textContent = [many(sightings, "sighting"), cameras > 1 && many(cameras, "camera"), day, about.model]
       .filter(Boolean).join(" · ");
     $("keeping").hidden = !limits.keep;
     $("leave").hidden = who === "local";
@@ -922,7 +963,7 @@ async function start() {
     }
     ask();
   } catch (error) {
-    Object.assign(state, { busy: false, fault: error.message });
+    Object.assign(state, { busy: false, fault: error.message, again: true });
     drawFound();
   }
 }
