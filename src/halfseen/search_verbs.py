@@ -91,7 +91,7 @@ class Search:
 
         unlike = [read_image(path) for path in self.unlike]
         own = gallery.model.parts
-        named = {label_of(part): part for part in own} | {part: part for part in own}  # as in the table, or the model
+        named = {name.lower(): part for part in own for name in (label_of(part), part)}  # as in the table, or the model
         parts = [named[_among("part", name.lower(), named, most=len(named))] for name in self.part]
         since = read_time(self.since, "--since") if self.since else None
         until = read_time(self.until, "--until", last=True) if self.until else None
@@ -141,8 +141,7 @@ def _names(what: Literal["camera", "source"], wanted: Sequence[str], gallery: Ga
 def _among(what: str, name: str, known: Collection[str], most: int = 3) -> str:
     if name not in known:
         has = (
-            shortened(map(repr, filter(None, known)), most)
-            or f"none; `halfseen index --pattern` reads a {what} of names"
+            shortened(map(repr, filter(None, known)), most) or "none; `halfseen index --pattern` reads them from names"
         )
         raise InputError(f"--{what} {shown(name)}: there is none in this gallery; it has {has}")
     return name
