@@ -141,8 +141,13 @@ def test_the_verb_writes_the_page(place: Path, run: Callable[..., tuple[int, str
 
 
 def test_pictures_are_looked_for_where_they_were_in_training(
-    place: Path, run: Callable[..., tuple[int, str, str]], refused: Callable[..., str], tmp_path: Path
+    place: Path,
+    run: Callable[..., tuple[int, str, str]],
+    refused: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.delenv("HALFSEEN_DATA", raising=False)
     again = tmp_path / "again"
     shutil.copytree(place / "parts", again)
     (again / RUN).write_text(json.dumps({"root": str(place / "set")}))
