@@ -9,9 +9,11 @@ import gc
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, NamedTuple, TypeVar
@@ -25,7 +27,7 @@ from halfseen.types import Embedding, Facts
 
 THREADS = 2
 RUNS = 5
-REST = 0.05  # seconds
+BESIDE = "import torch; torch.set_num_threads(1); a = torch.randn(900, 900)\nwhile True: a @ a"
 
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 Name = TypeVar("Name")
@@ -43,16 +45,25 @@ def introduce(what: str, seed: int, device: str = "cpu") -> None:
 
 
 def in_turns(*jobs: Callable[[], object], runs: int = RUNS) -> list[list[float]]:
-    """Seconds of each job, run A B C A B C ... after one warm-up, so that a noisy neighbour meets them all. Between two
-    there is a REST, in which nobody's threads look out for more work, and take a processor from the next."""
+    """Seconds of each job, run A B C A B C ... after one warm-up, so that a noisy neighbour meets them all."""
     for job in jobs:
         job()
     seconds: list[list[float]] = [[] for _ in jobs]
     for _ in range(runs):
         for job, times in zip(jobs, seconds, strict=True):
-            time.sleep(REST)
             times.append(once(job))
     return seconds
+
+
+@contextmanager
+def neighbours(count: int) -> Iterator[None]:
+    """So many processes that compute all the time, each by one thread."""
+    with ExitStack() as stack:
+        for _ in range(count):
+            other = subprocess.Popen([sys.executable, "-c", BESIDE])
+            stack.callback(other.wait)
+            stack.callback(other.kill)
+        yield
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from halfseen.gallery.search import Search
 from halfseen.gallery.sightings import Ask, Fact, ModelFacts
 from halfseen.gallery.store import Gallery
 from halfseen.types import Embedding
-from measure import RUNS, THREADS, extra_memory, in_turns, introduce, once, row, workplace
+from measure import RUNS, THREADS, extra_memory, in_turns, introduce, neighbours, once, row, workplace
 
 PARTS, DIM, QUERIES, NEAREST, SEED = 9, 256, 64, 50, 0
 MODEL = ModelFacts("synthetic", "0" * 64, tuple(f"part {number}" for number in range(PARTS)), DIM)
@@ -139,9 +139,11 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100_000)
     parser.add_argument("--runs", type=int, default=RUNS)
     parser.add_argument("--folder", type=Path, help="where the gallery is made, and kept; left out: a temporary one")
+    parser.add_argument("--beside", type=int, default=0, help="so many processes that compute meanwhile")
     given = parser.parse_args()
-    introduce(f"search in {given.images:,} images × {PARTS} × {DIM}", SEED)
-    with workplace(given.folder) as folder:
+    beside = f", beside {given.beside} processes" if given.beside else ""
+    introduce(f"search in {given.images:,} images × {PARTS} × {DIM}{beside}", SEED)
+    with neighbours(given.beside), workplace(given.folder) as folder:
         if not (folder / "gallery").exists():
             fill(folder / "gallery", given.images)
         one(folder / "gallery", given.images, given.runs)

@@ -40,8 +40,8 @@ class Report:
         self._check_options()
         device = "cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu"
         runs = [open_run(path, self.weights, device) for path in self.runs]
-        name, root = str(runs[0].loaded.card.data.get("name")), self.root or runs[0].root
-        splits = read_named(self.data or name, self.root if self.data else root, printing.print_note)
+        name = self.data or str(runs[0].loaded.card.data.get("name"))
+        splits = read_named(name, self.root or (None if self.data else runs[0].root), printing.print_note)
         results = [examine(run, splits, printing.progress_bar) for run in runs]
         first = self.runs[0]
         out = self.out or (first if first.is_dir() else first.parent) / "report.html"

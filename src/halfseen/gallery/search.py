@@ -164,15 +164,15 @@ class Search:
 
     def _sightings(self, loaded: Loaded, probes: Probes, found: Found, asks: Sequence[Ask]) -> list[list[Sighting]]:
         """What was `found` for each of the `asks`, in words. All of them at once: so little for each is soon done."""
-        columns = [*found, self._chances(loaded, probes, found)]
+        chances = self._chances(loaded, probes, found)
         counts = (found.distances < EMPTY).sum(1).tolist()
         for row, ask in enumerate(asks):
             if ask.rerank and counts[row]:
-                counts[row] = self._rerank(ask, row, min(counts[row], _wanted(ask)), columns)
+                counts[row] = self._rerank(ask, row, min(counts[row], _wanted(ask)), found, chances)
             counts[row] = min(counts[row], ask.count)
         ids = torch.cat([own[:count] for own, count in zip(found.ids, counts, strict=True)])
         facts = iter(tables.facts_of(loaded.facts.take(torch.searchsorted(loaded.ids, ids).numpy())))
-        told = (column.clamp(min=0).tolist() for column in columns)  # rounding leaves −1e-8 of a distance of 0
+        told = (column.clamp(min=0).tolist() for column in (*found, chances))  # rounding leaves −1e-8 of 0
         return [
             [
                 Sighting(
@@ -191,18 +191,18 @@ class Search:
 
     def _chances(self, loaded: Loaded, probes: Probes, found: Found) -> Tensor:
         if loaded.calibration is None or loaded.crowd is None:
-            return found.distances  # as many of anything
+            return torch.zeros_like(found.distances)  # as many of anything
         signs = signs_of(loaded.crowd, probes.mean, found.distances, found.seen)
         return loaded.calibration.chance(signs, len(loaded.ids))
 
-    def _rerank(self, ask: Ask, row: int, count: int, columns: Sequence[Tensor]) -> int:
-        """Order the first `count` answers of a `row` anew, in all `columns`; tells how many are still there."""
-        distances = self._reranked(ask, columns[1][row, :count])
+    def _rerank(self, ask: Ask, row: int, count: int, found: Found, chances: Tensor) -> int:
+        """Order the first `count` answers of a `row` anew; tells how many are still there."""
+        distances = self._reranked(ask, found.ids[row, :count])
         order = distances.sort(stable=True).indices
         order = order[distances[order] < EMPTY]
-        for column in columns:
+        for column in (*found, chances):
             column[row, : len(order)] = column[row][order]
-        columns[0][row, : len(order)] = distances[order]
+        found.distances[row, : len(order)] = distances[order]
         return len(order)
 
     def _reranked(self, ask: Ask, ids: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ Pooling = Literal["mean", "gem"]
 
 @dataclass(frozen=True)
 class Config:
-    """What may differ; `margin` None is the soft triplet."""
+    """What may differ."""
 
     backbone: str = "resnet50"  # any of timm's, or resnet50_ibn_a
     last_stride: int = 1  # of its last stage; 2 is as it was pretrained

@@ -59,9 +59,9 @@ class Config:
     """The paper's choices, and what may stand in their place.
 
     `parts`: K, or the name of a grouping (8 for hidden people, "five_v" for holistic sets, as 5 is TSD's). `attention`
-    "fixed" pools by the cues themselves, also at test time. `visibility` "none" calls every part seen. `gilt`: what the
-    identity and the triplet loss of each embedding weigh (eq. 6). `margin` None is the soft triplet. `test` names what
-    is compared: embeddings that some loss teaches, or parts by their own names.
+    "fixed": also at test time. `gilt`: what the
+    identity and the triplet loss of each embedding weigh (eq. 6). `test`: embeddings that some loss teaches, or parts
+    by their own names.
     """
 
     backbone: str = "resnet50"  # any of timm's, or resnet50_ibn_a

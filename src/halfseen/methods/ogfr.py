@@ -59,8 +59,7 @@ WHERE: frozenset[Cue] = frozenset(("parts", "fields", "keypoints"))  # each says
 
 @dataclass(frozen=True)
 class Config:
-    """`parts`: K, or the name of a grouping. `student`: which twin it reads. `weights` of losses by the names in
-    `WEIGHTS`, those left out as there. The other choices are explained above."""
+    """The choices are explained above. `weights` of losses are by the names in `WEIGHTS`, those left out as there."""
 
     backbone: str = "vit_base_patch16_224.orig_in21k_ft_in1k"  # any plain ViT of timm's
     patch_stride: int | None = None  # pixels between patches; none: side by side

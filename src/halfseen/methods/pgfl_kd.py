@@ -62,11 +62,7 @@ JOINT_CUES: frozenset[Cue] = frozenset(("keypoints", "fields"))  # each says whe
 
 @dataclass(frozen=True)
 class Config:
-    """The paper's choices, and what may stand in their place.
-
-    `reid` names the vectors with identity and triplet losses, `test` the one that is compared. `parts_loss` is what
-    `lambda_mcl` weighs, `lengths` are those of what teaches and is taught. `margin` None is the soft triplet.
-    """
+    """The paper's choices, and what may stand in their place."""
 
     backbone: str = "resnet50"  # any of timm's, or resnet50_ibn_a
     last_stage: LastStage = "shared"  # one for all, or a second for the branches

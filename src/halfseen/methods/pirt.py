@@ -59,9 +59,7 @@ POSES: frozenset[Cue] = frozenset(("keypoints",))
 class Config:
     """The paper's choices, and what may stand in their place.
 
-    Without `pose` there is only the baseline, one vector for the picture; without `intra` no attention inside rows;
-    with 0 `units` of the encoder none between parts. `margin` None is the soft triplet. `nearest` and what follows
-    say how embeddings compare (see `CoarseToFine`).
+    `nearest` and what follows say how embeddings compare (see `CoarseToFine`).
     """
 
     backbone: str = "resnet50_ibn_a"  # any of timm's, or resnet50_ibn_a

@@ -66,8 +66,8 @@ WHERE: frozenset[Cue] = frozenset(("parts", "fields", "keypoints"))  # each says
 class Config:
     """The paper's choices, and what may stand in their place: the module's docstring explains those of the code.
 
-    `parts`: P, or the name of a grouping. `terms`: what of eq. 10 is learned, as the ablation drops them; masks that
-    are not fixed bring L_m along with the teacher. `test` names what is compared.
+    `terms`: what of eq. 10 is learned, as the ablation drops them; masks that are not fixed bring L_m along with the
+    teacher.
     """
 
     backbone: str = "vit_base_patch16_224.orig_in21k_ft_in1k"  # any plain ViT of timm's

@@ -33,8 +33,7 @@ Test = Literal["before", "after"]
 
 @dataclass(frozen=True)
 class Config:
-    """`patch_stride` None lays patches side by side; `margin` None is the soft triplet; `test`: before or after the
-    neck."""
+    """What may differ."""
 
     backbone: str = "vit_base_patch16_224.orig_in21k_ft_in1k"  # any plain ViT of timm's
     patch_stride: int | None = None  # pixels between patches; none: side by side

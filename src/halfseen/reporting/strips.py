@@ -76,7 +76,7 @@ def _answers(result: Result, query: int, protocol: Protocol, key: str) -> str:
     parts = part_distances(result, query, rows)
     farthest = max(1e-9, float(parts.max()))
     marked = protocol.same_camera and result.splits.has_cameras
-    own = result.gallery.facts.camids[rows] == result.query.facts.camids[query] if marked else [False] * len(rows)
+    own = ((result.gallery.facts.camids[rows] == result.query.facts.camids[query]) & marked).tolist()
     tiles = [
         _tile(
             result, answer, image, _details(result, query, answer.row, distances, farthest), f"{key}-{place}", own=mine

@@ -22,9 +22,7 @@ class Gathering(Generic[Given, Got]):
 
     def __init__(self, work: Callable[[Sequence[Given]], Sequence[Got | Exception]], most: int = 64) -> None:
         self.work, self.most = work, most
-        self._thread = ThreadPoolExecutor(
-            1, "gathering"
-        )  # always the same one: torch begins threads for each that asks
+        self._thread = ThreadPoolExecutor(1, "gathering")  # the same one always: torch begins a team for each
         self._waiting: list[tuple[Given, asyncio.Future[Got]]] = []
         self._running: asyncio.Task[None] | None = None
         self._expected, self._until = 0, 0.0  # how many things the next lot may be, and how long it waits for them

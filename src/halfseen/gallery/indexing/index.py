@@ -179,7 +179,7 @@ class Indexing:
             self._leave_out_too(other, source)
 
     def _leave_out_too(self, source: Source, like: Source) -> None:
-        self._leave_out(f"{shown(source.path)} holds what {shown(like.path)} holds")
+        self._leave_out(f"{shown(source.path)} is {shown(like.path)} once more, which cannot be used")
 
     def _add_batch(self, batch: Sequence[Picture | InputError]) -> None:
         pictures = [picture for picture in batch if isinstance(picture, Picture)]

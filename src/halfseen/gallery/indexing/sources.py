@@ -137,7 +137,7 @@ def _add_folder(found: Found, folder: Path, patterns: Sequence[Pattern]) -> None
             f"{shown(folder)}: passed by, as such files are not read: {kinds}; make .jpg of pictures and .mp4 of films"
         )
     elif not any_file:
-        found.faults.append(f"{shown(folder)} holds no picture and no film")
+        found.faults.append(f"{shown(folder)} holds no picture and no film; put some there, or name another")
 
 
 def _files(folder: Path, found: Found) -> Iterator[Path]:

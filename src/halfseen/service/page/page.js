@@ -623,10 +623,16 @@ function caption({ camera, when }) {
 const OF_FILM = " into the film"; // what a moment ends with that nobody has a date for
 const MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
 
+/** The date of all sightings, if they have one and the same. */
+function onlyDay() {
+  const [first, last] = [state.about.first, state.about.last].map((moment) => /^(\d+-\d+-\d+) /.exec(moment)?.[1]);
+  return first === last ? first : undefined;
+}
+
 /** A moment as short as it can be told here: without its date where all are of one day, else without seconds. */
 function brief(when) {
   const [, year, month, day, clock] = /^(\d+)-(\d+)-(\d+) (\d+:\d+:\d+)/.exec(when) ?? [];
-  if (!clock || state.about.first.slice(0, 10) === state.about.last.slice(0, 10)) return when.match(/\d+:\d+:\d+/)?.[0] ?? when;
+  if (!clock || onlyDay()) return when.match(/\d+:\d+:\d+/)?.[0] ?? when;
   const far = state.about.first.slice(0, 4) !== state.about.last.slice(0, 4);
   return `${Number(day)} ${MONTHS[month - 1]}${far ? ` ${year}` : ""} ${clock.slice(0, 5)}`;
 }
@@ -945,9 +951,8 @@ async function start() {
   try {
     const about = await call("/api/gallery");
     state.about = about;
-    const { sightings, limits, first, last, until, who } = about, cameras = about.cameras.filter(({ name }) => name).length;
-    const day = first.length > 10 && first.slice(0, 10) === last.slice(0, 10) && until >= DAY && first.slice(0, 10); // of all of them
-    $("about").textContent = [many(sightings, "sighting"), cameras > 1 && many(cameras, "camera"), day, about.model]
+    const { sightings, limits, until, who } = about, cameras = about.cameras.filter(({ name }) => name).length;
+    $("about").textContent = [many(sightings, "sighting"), cameras > 1 && many(cameras, "camera"), onlyDay(), about.model]
       .filter(Boolean).join(" · ");
     $("keeping").hidden = !limits.keep;
     $("leave").hidden = who === "local";
