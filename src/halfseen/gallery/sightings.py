@@ -52,8 +52,8 @@ class Fact:
     box: Box | None = None
 
     def __post_init__(self) -> None:
-        numbers = (*(() if self.time is None else (self.time,)), *(self.box or ()))
-        if not all(map(math.isfinite, numbers)):
+        timely = self.time is None or math.isfinite(self.time)
+        if not timely or not (self.box is None or all(map(math.isfinite, self.box))):
             raise InputError(f"{self} has a time or a box that is no finite number; give a number, or leave it out")
 
 

@@ -7,12 +7,14 @@ and what is asked for. The moments of a film whose beginning nobody knows count 
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from functools import lru_cache
 
 from halfseen.gallery.sightings import Fact
 from halfseen.types import InputError
 
 DAY = 86_400.0
+FIRST = date(1970, 1, 1).toordinal()
 OF_FILM = " into the film"
 
 
@@ -51,9 +53,15 @@ def shown_time(seconds: float | None) -> str:
     if seconds is None:
         return ""
     try:
-        moment = datetime.fromtimestamp(round(seconds, 1), UTC)
-    except (OverflowError, ValueError, OSError):
+        whole, tenth = divmod(round(10 * seconds), 10)
+        day, second = divmod(whole, int(DAY))
+        shown = "" if 0 <= seconds < DAY else f"{_date(day)} "
+    except (OverflowError, ValueError):
         return f"{seconds:g} s"
-    date, clock = moment.isoformat()[:21].split("T")  # a tenth of a second, or the sign of the zone, comes last
-    clock = clock if moment.microsecond else clock[:8]
-    return clock if 0 <= seconds < DAY else f"{date} {clock}"
+    clock = f"{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}"
+    return f"{shown}{clock}.{tenth}" if tenth else f"{shown}{clock}"
+
+
+@lru_cache(1024)
+def _date(day: int) -> str:
+    return date.fromordinal(FIRST + day).isoformat()
