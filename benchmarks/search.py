@@ -124,14 +124,17 @@ def one(folder: Path, rows: int, runs: int) -> None:
     held: list[Search] = []
     extra = extra_memory(lambda: held.append(Search(Gallery.open(folder))))
     print(f"memory {extra / (2 * rows * PARTS * DIM):.3f} × the vectors")
-    found = {}
-    for coarse in (False, True):
-        held[0].coarse = coarse
-        (seconds,) = in_turns(lambda: held[0].search(asks[0]), runs=5 * runs)
-        row(f"one query, {'coarse' if coarse else 'exact'}", seconds)
-        found[coarse] = [{answer.id for answer in answers[:10]} for answers in held[0].searches(asks)]
-    shared = [len(a & b) / 10 for a, b in zip(found[False], found[True], strict=True)]
+    exact = firsts(held.pop(), asks, "exact", runs)
+    coarse = firsts(Search(Gallery.open(folder), coarse=True), asks, "coarse", runs)
+    shared = [len(a & b) / 10 for a, b in zip(exact, coarse, strict=True)]
     print(f"recall@10 of the coarse search {statistics.mean(shared):.4f}")
+
+
+def firsts(search: Search, asks: list[Ask], name: str, runs: int) -> list[set[int]]:
+    """The ten nearest of each of the `asks`, one asked at a time."""
+    (seconds,) = in_turns(lambda: search.search(asks[0]), runs=5 * runs)
+    row(f"one query, {name}", seconds)
+    return [{answer.id for answer in search.search(ask)[:10]} for ask in asks]
 
 
 def main() -> None:

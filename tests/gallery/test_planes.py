@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 from typing import Any
 
 import pytest
@@ -12,10 +13,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import oracles
-from halfseen.gallery import planes
-from halfseen.gallery.planes import Planes, Stored, byte_products, in_chunks
+from halfseen.gallery import bounds
+from halfseen.gallery.bounds import FEW, search
+from halfseen.gallery.planes import ROWS_FIRST, Planes, Stored, in_chunks
 from halfseen.gallery.probes import PUSH, Found, Mean, Probes, pushed
 from halfseen.gallery.tables import GRID, on_grid
+from halfseen.ops.bytes import byte_products
 from halfseen.types import Embedding, InputError
 
 CLOSE = 3e-6  # of a distance in float32
@@ -51,8 +54,8 @@ def rows_of(embedding: Embedding, ids: Tensor | None = None) -> Stored:
     return Stored(torch.arange(len(embedding)) if ids is None else ids, on_grid(embedding), embedding.visibility)
 
 
-def kept(embedding: Embedding) -> Planes:
-    return Planes.of(rows_of(embedding))
+def kept(embedding: Embedding, *, halved: bool = False) -> Planes:
+    return Planes.of(rows_of(embedding), halved=halved)
 
 
 def as_kept(embedding: Embedding) -> Embedding:
@@ -91,53 +94,55 @@ def check(found: Found, distances: Tensor, k: int) -> None:
 def test_search_finds_the_nearest(rows: int, shape: tuple[int, int], k: int, seed: int, kind: str) -> None:
     gallery, query = made(rows, shape, seed, kind), made(5, shape, seed + 1, kind)
     probes, found = Probes.of(Mean.each(query)), Found.room(5, 0, shape[0])
-    for piece in in_chunks([rows_of(gallery)], rows, max(1 + seed % 200, rows // 5)):
-        found = piece.search(probes, k, found, None)
+    for piece in in_chunks([rows_of(gallery)], rows, max(1 + seed % 200, rows // 5), halved=seed % 2 > 0):
+        found = search(piece, probes, k, found, None)
     check(found, exact(query, as_kept(gallery)), k)
 
 
+@pytest.mark.parametrize("halved", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_bound_holds_and_is_of_use(kind: str) -> None:
+def test_the_bound_holds_and_is_of_use(kind: str, halved: bool) -> None:
     gallery, query = made(500, (3, 64), 1, kind), made(8, (3, 64), 2, kind)
-    bounds, least = kept(gallery)._bounds(Probes.of(Mean.each(query)), None, 1.0)
+    rows, probes = kept(gallery, halved=halved), Probes.of(Mean.each(query))
+    lowest, least = bounds._bounds(rows, probes, None, bounds._certain(rows, probes))
     distances = exact(query, as_kept(gallery)).T
-    assert bool((bounds[:500] <= distances).all())
-    assert bool((bounds[500:] == math.inf).all())
-    assert torch.equal(bounds[:500] == math.inf, distances == math.inf)
-    assert torch.equal(least, bounds.view(-1, planes.BLOCK, 8).amin(1))
-    apart = (distances - bounds[:500])[distances < math.inf]
+    assert bool((lowest[:500] <= distances).all())
+    assert bool((lowest[500:] == math.inf).all())
+    assert torch.equal(lowest[:500] == math.inf, distances == math.inf)
+    assert torch.equal(least, lowest.view(-1, bounds.BLOCK, 8).amin(1))
+    apart = (distances - lowest[:500])[distances < math.inf]
     assert kind == "faint" or float(apart.mean()) < 0.06
 
 
 def test_few_rows_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     gallery, query = made(4_000, (3, 64), 1, "plain"), made(4, (3, 64), 2, "plain")
     measured: list[int] = []
-    whole = Planes._pairs
+    whole = bounds._pairs
 
-    def counted(self: Planes, probes: Probes, rows: Tensor, people: Tensor) -> Any:
+    def counted(kept: Planes, probes: Probes, rows: Tensor, people: Tensor) -> Any:
         measured.append(len(rows))
-        return whole(self, probes, rows, people)
+        return whole(kept, probes, rows, people)
 
-    monkeypatch.setattr(Planes, "_pairs", counted)
-    kept(gallery).search(Probes.of(Mean.each(query)), 10, Found.room(4, 0, 3), None)
+    monkeypatch.setattr(bounds, "_pairs", counted)
+    search(kept(gallery), Probes.of(Mean.each(query)), 10, Found.room(4, 0, 3), None)
     assert sum(measured) < 4 * 4_000 / 20
 
 
 def test_all_may_have_to_be_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Then they are measured some at a time, and the memory stays small."""
-    monkeypatch.setattr(planes, "MEASURED", 4 * 2 * planes.BLOCK)
+    monkeypatch.setattr(bounds, "MEASURED", 4 * 2 * bounds.BLOCK)
     gallery, query = made(1_000, (2, 16), 1, "alike"), made(4, (2, 16), 2, "alike")
     most: list[int] = []
-    whole = Planes._measured
+    whole = bounds._measured
 
-    def counted(self: Planes, probes: Probes, rows: Tensor, people: Tensor) -> Found:
+    def counted(kept: Planes, probes: Probes, rows: Tensor, people: Tensor) -> Found:
         most.append(int(people.bincount().max()))
-        return whole(self, probes, rows, people)
+        return whole(kept, probes, rows, people)
 
-    monkeypatch.setattr(Planes, "_measured", counted)
-    found = kept(gallery).search(Probes.of(Mean.each(query)), 10, Found.room(4, 0, 2), None)
+    monkeypatch.setattr(bounds, "_measured", counted)
+    found = search(kept(gallery), Probes.of(Mean.each(query)), 10, Found.room(4, 0, 2), None)
     assert len(most) > 4
-    assert max(most) <= 2 * planes.BLOCK
+    assert max(most) <= 2 * bounds.BLOCK
     check(found, exact(query, as_kept(gallery)), 10)
 
 
@@ -148,7 +153,7 @@ def test_who_shows_nothing_finds_nobody_and_is_not_found(hidden: str) -> None:
         query = Embedding(query.vectors, torch.zeros(2, 3))
     if hidden != "the query's":
         gallery = Embedding(gallery.vectors, torch.zeros(100, 3))
-    found = kept(gallery).search(Probes.of(Mean.each(query)), 10, Found.room(2, 0, 3), None)
+    found = search(kept(gallery), Probes.of(Mean.each(query)), 10, Found.room(2, 0, 3), None)
     assert bool((found.distances == math.inf).all())
 
 
@@ -166,7 +171,7 @@ def test_what_an_invisible_part_holds_may_be_anything() -> None:
 def test_zero_vectors_are_as_far_as_strangers() -> None:
     gallery = Embedding(torch.zeros(70, 2, 8), torch.ones(70, 2))
     for query in (made(1, (2, 8), 1, "plain"), Embedding(torch.zeros(1, 2, 8), torch.ones(1, 2))):
-        found = kept(gallery).search(Probes.of(Mean.each(query)), 3, Found.room(1, 0, 2), None)
+        found = search(kept(gallery), Probes.of(Mean.each(query)), 3, Found.room(1, 0, 2), None)
         assert found.ids.tolist() == [[0, 1, 2]]
         assert torch.equal(found.distances, torch.ones(1, 3))
 
@@ -190,16 +195,73 @@ def test_only_the_parts_that_someone_shows_are_multiplied(monkeypatch: pytest.Mo
         shapes.append((*rows.shape, *queries.shape))
         return byte_products(rows, queries)
 
-    monkeypatch.setattr(planes, "byte_products", counted)
-    found = kept(gallery).search(Probes.of(Mean.each(query)), 9, Found.room(2, 0, 4), None)
+    monkeypatch.setattr(bounds, "byte_products", counted)
+    found = search(kept(gallery), Probes.of(Mean.each(query)), 9, Found.room(2, 0, 4), None)
     assert sum(rows for rows, *_ in shapes) == 2 * 100
     assert {tuple(others) for _, *others in shapes} == {(8, 2, 8)}
     check(found, exact(query, as_kept(gallery)), 9)
 
 
+def people(rows: int, seed: int) -> Embedding:
+    """Pictures of 40 people, three in four parts visible."""
+    looks = torch.randn(40, 6, 64, generator=torch.Generator().manual_seed(0))
+    dice = torch.Generator().manual_seed(seed)
+    vectors = looks[torch.arange(rows) % 40] + 1.5 * torch.randn(rows, 6, 64, generator=dice)
+    return Embedding(vectors, (torch.rand(rows, 6, generator=dice) < 0.75).float().index_fill_(1, torch.tensor(0), 1))
+
+
+def test_the_error_of_the_front_is_measured() -> None:
+    gallery = people(60, 1)
+    front = Embedding(gallery.vectors[:, :, :32], gallery.visibility)
+    apart = exact(front, front) - exact(gallery, gallery)
+    shared = gallery.visibility @ gallery.visibility.T
+    want = (apart.square() * shared)[torch.ones(60, 60).triu(1) > 0].mean().sqrt()
+    assert kept(gallery, halved=True).error == pytest.approx(float(want), rel=1e-3)
+    assert kept(gallery).error < 1e-6
+    assert kept(people(1, 1), halved=True).error == 1.0, "nothing can be said"
+
+
+def test_a_coarse_search_measures_few_and_misses_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery, query = people(8_000, 1), people(40, 2)
+    looked: list[int] = []
+    measured: list[int] = []
+    pairs = bounds._pairs
+
+    def counted(rows: Tensor, queries: Tensor) -> Tensor:
+        looked.append(rows.shape[1])
+        return byte_products(rows, queries)
+
+    def told(kept: Planes, probes: Probes, rows: Tensor, people: Tensor) -> Any:
+        measured.append(len(rows))
+        return pairs(kept, probes, rows, people)
+
+    rows, room, shared, first = kept(gallery, halved=True), Found.room(1, 0, 6), 0, 0
+    for person in range(len(query)):
+        probes = Probes.of(Mean.each(query[person : person + 1]))
+        wanted = search(rows, probes, 20, room, None)
+        with monkeypatch.context() as patch:
+            patch.setattr(bounds, "byte_products", counted)
+            patch.setattr(bounds, "_pairs", told)
+            found = search(rows, probes, 20, room, None, coarse=True)
+        assert torch.allclose(found.distances.double(), exact(query, as_kept(gallery))[[person]].gather(1, found.ids))
+        ids = {*found.ids[0].tolist()}
+        shared, first = shared + len({*wanted.ids[0].tolist()} & ids), first + len({*wanted.ids[0, :10].tolist()} & ids)
+    assert set(looked) == {32}, "half of the numbers"
+    assert sum(measured) < 0.1 * 40 * 8_000
+    assert first >= 0.99 * 40 * 10
+    assert shared >= 0.98 * 40 * 20
+
+
+def test_more_than_a_few_are_searched_exactly() -> None:
+    gallery, query = people(500, 1), people(FEW + 1, 2)
+    room = Found.room(FEW + 1, 0, 6)
+    found = search(kept(gallery, halved=True), Probes.of(Mean.each(query)), 20, room, None, coarse=True)
+    check(found, exact(query, as_kept(gallery)), 20)
+
+
 def test_the_parts_are_told() -> None:
     gallery, query = made(60, (3, 8), 1, "plain"), made(2, (3, 8), 2, "plain")
-    found = kept(gallery).search(Probes.of(Mean.each(query)), 5, Found.room(2, 0, 3), None)
+    found = search(kept(gallery), Probes.of(Mean.each(query)), 5, Found.room(2, 0, 3), None)
     stored = as_kept(gallery)
     parts = oracles.part_distances(query, stored, "cosine")
     for person, ids in enumerate(found.ids.tolist()):
@@ -213,28 +275,22 @@ def test_the_parts_are_told() -> None:
 
 
 def test_planes_hold_every_bit() -> None:
-    for kind in ("plain", "sparse", "alike"):
-        embedding = made(50, (3, 16), 4, kind)
-        split = kept(embedding)
-        k = split.high.long() * split.step.long()[:, :, None] + split.low.long()
+    for kind, halved in product(("plain", "sparse", "alike"), (False, True)):
+        embedding = made(50, (3, 17), 4, kind)
+        split = kept(embedding, halved=halved)
+        assert split.front.shape[2] == (9 if halved else 17)
+        high = torch.cat([split.front, split.back], 2)
+        k = high.long() * split.step.long()[:, :, None] + split.low.long()
         assert torch.equal(k.transpose(0, 1).double(), on_grid(embedding).double() * GRID)
 
 
-def test_the_bytes_of_planes_are_few() -> None:
-    split = kept(made(100, (9, 256), 0, "plain"))
-    taken = sum(value.nbytes for value in vars(split).values())
-    assert taken <= 1.05 * (2 * 9 * 256 * 100)
-
-
-def test_bytes_are_multiplied_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
-    dice = torch.Generator().manual_seed(0)
-    rows, queries = (torch.randint(-127, 128, (n, 300), generator=dice, dtype=torch.int8) for n in (70, 3))
-    rows[0], queries[0] = 127, 127
-    rows[1], queries[1] = -127, 127
-    wanted = (rows.long() @ queries.long().T).float()
-    assert torch.equal(byte_products(rows, queries), wanted)
-    monkeypatch.setattr(planes, "_bytes_are_fast", lambda: False)
-    assert torch.equal(byte_products(rows, queries), wanted)
+@pytest.mark.parametrize(("halved", "share"), [(False, 1.05), (True, 1.055)])
+def test_the_bytes_of_planes_are_few(halved: bool, share: float) -> None:
+    split = kept(made(100, (9, 256), 0, "plain"), halved=halved)
+    assert (
+        sum(value.nbytes for value in {id(each): each for each in vars(split).values()}.values())
+        <= share * 2 * 9 * 256 * 100
+    )
 
 
 def test_in_chunks_puts_together_what_it_gets() -> None:
@@ -246,7 +302,7 @@ def test_in_chunks_puts_together_what_it_gets() -> None:
         chunks = list(in_chunks(pieces, total, size))
         assert max(map(len, chunks)) <= size
         for name, value in vars(whole).items():
-            axis = 0 if name in planes.ROWS_FIRST else 1
+            axis = 0 if name in ROWS_FIRST else 1
             assert torch.equal(torch.cat([vars(chunk)[name] for chunk in chunks], axis), value)
 
 
@@ -256,14 +312,14 @@ def test_equal_distances_go_by_id() -> None:
     ids = torch.randperm(300, generator=torch.Generator().manual_seed(0))
     found = Found.room(1, 0, 2)
     for piece in in_chunks([rows_of(gallery, ids)], 300, 90):
-        found = piece.search(Probes.of(Mean.each(one)), 7, found, None)
+        found = search(piece, Probes.of(Mean.each(one)), 7, found, None)
     assert found.ids.tolist() == [[*range(7)]]
 
 
 def test_rows_that_are_not_allowed_are_never_found() -> None:
     gallery, query = made(200, (2, 8), 0, "plain"), made(3, (2, 8), 1, "plain")
     allowed = torch.rand(200, 3, generator=torch.Generator().manual_seed(0)) < torch.tensor([0.5, 0.02, 0.0])
-    found = kept(gallery).search(Probes.of(Mean.each(query)), 10, Found.room(3, 0, 2), allowed)
+    found = search(kept(gallery), Probes.of(Mean.each(query)), 10, Found.room(3, 0, 2), allowed)
     check(found, exact(query, as_kept(gallery)).masked_fill(~allowed.T, math.inf), 10)
 
 
@@ -275,7 +331,7 @@ def test_negative_pictures_push_back_what_is_nearer_to_them() -> None:
         Mean(*(column[[0, 1]] for column in each)),
         Mean.joined([none, Mean(*(column[[2]] for column in each))]),
     )
-    found = kept(gallery).search(Probes.of(Mean.each(query), rounds), 300, Found.room(2, 0, 3), None)
+    found = search(kept(gallery), Probes.of(Mean.each(query), rounds), 300, Found.room(2, 0, 3), None)
     own, stored = exact(query, as_kept(gallery)), as_kept(gallery)
     for person, negatives in enumerate(([0], [1, 2])):
         shown = unlike.visibility[negatives] * (query.visibility[person] > 0)
@@ -296,7 +352,7 @@ def test_pushing_by_hand() -> None:
 def test_several_pictures_are_the_weighted_mean_of_all_their_parts() -> None:
     gallery, pictures = made(80, (3, 16), 0, "plain"), made(4, (3, 16), 5, "plain")
     stored = as_kept(gallery)
-    found = kept(gallery).search(Probes.of(Mean.each(pictures).together), 80, Found.room(1, 0, 3), None)
+    found = search(kept(gallery), Probes.of(Mean.each(pictures).together), 80, Found.room(1, 0, 3), None)
     parts = oracles.part_distances(pictures, stored, "cosine")
     weights = pictures.visibility.double()[:, None] * stored.visibility.double()
     wanted = (parts * weights).sum((0, 2)) / weights.sum((0, 2))

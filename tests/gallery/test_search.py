@@ -299,8 +299,10 @@ def test_a_coarse_search_hardly_misses_anything(tmp_path: Path) -> None:
     gallery.add(people([row % 300 for row in range(5_000)], noise=1.2), facts(5_000))
     query = people([*range(100)], seed=9, noise=1.2)
     asks = [Ask(query[row : row + 1], count=10) for row in range(100)]
-    exact, coarse = Search(gallery).searches(asks), Search(gallery, coarse=True).searches(asks)
+    one = Search(gallery, coarse=True)
+    exact, coarse = Search(gallery).searches(asks), [one.search(ask) for ask in asks]
     shared = [len({*ids(a)} & {*ids(b)}) for a, b in zip(exact, coarse, strict=True)]
+    assert [ids(answers) for answers in one.searches(asks)] == [ids(answers) for answers in exact], "of many: exactly"
     assert sum(shared) >= 0.99 * 1_000
 
 

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from halfseen.ops.bytes import HIGHEST
 from halfseen.ops.distance import nearest
 from halfseen.types import Embedding
 
-HIGHEST = 127  # of a byte, both ways
 PUSH = 0.5  # how much nearer to a negative picture means farther; among people who look alike the best of ¼ to 4
 EMPTY = torch.inf
 
@@ -59,8 +59,7 @@ class Probes:
     @staticmethod
     def of(mean: Mean, unlike: tuple[Mean, ...] = ()) -> Probes:
         """Negative pictures count by the parts that the person shows."""
-        scale = (mean.sums.abs().amax((1, 2)) / HIGHEST).clamp_(min=1e-15)
-        high = (mean.sums / scale[:, None, None]).round_()
+        high, scale = _in_bytes(mean.sums)
         rest = torch.linalg.vector_norm(mean.sums - high * scale[:, None, None], dim=2)
         shown = mean.weights > 0
         unlike = tuple(Mean(other.sums * shown[:, :, None], other.weights * shown) for other in unlike)
@@ -74,13 +73,23 @@ class Probes:
         """The parts that any of them shows: no other is looked at."""
         return self.mean.weights.amax(0).nonzero()[:, 0].tolist()
 
-    def factors(self, doubt: float) -> Tensor:
+    def factors(self) -> Tensor:
         """[2P,2q], by which `Planes.sides` give W, and what the bound adds to the products; both over `scale`."""
         weights, rest = (column.T / self.scale for column in (self.mean.weights, self.rest))
         high = torch.linalg.vector_norm(self.high.float(), dim=2)
-        return torch.cat(
-            [torch.cat([weights, doubt * rest], 1), torch.cat([torch.zeros_like(weights), doubt * high], 1)]
-        )
+        return torch.cat([torch.cat([weights, rest], 1), torch.cat([torch.zeros_like(weights), high], 1)])
+
+    def first(self, numbers: int) -> tuple[Tensor, Tensor]:
+        """The first `numbers` of the sums, as long as all of them are: int8 [P,q,numbers], over a scale [q]."""
+        first, length = self.mean.sums[:, :, :numbers], torch.linalg.vector_norm(self.mean.sums, dim=2, keepdim=True)
+        high, scale = _in_bytes(F.normalize(first, dim=2) * length)
+        return high.to(torch.int8).transpose(0, 1).contiguous(), scale
+
+
+def _in_bytes(sums: Tensor) -> tuple[Tensor, Tensor]:
+    """`sums` [q,P,D] as whole numbers up to HIGHEST, times a scale [q]."""
+    scale = (sums.abs().amax((1, 2)) / HIGHEST).clamp_(min=1e-15)
+    return (sums / scale[:, None, None]).round_(), scale
 
 
 class Found(NamedTuple):

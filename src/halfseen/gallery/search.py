@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from halfseen.gallery import tables
+from halfseen.gallery import bounds, tables
 from halfseen.gallery.calibration import CROWD, Calibration, Crowd, calibration_of, signs_of
 from halfseen.gallery.planes import Planes, Stored, in_chunks
 from halfseen.gallery.probes import EMPTY, Found, Mean, Probes, pushed
@@ -43,7 +43,6 @@ CHUNK = 2**17  # rows searched at a time
 STREAMED = 2**14  # the same where the gallery does not stay in memory
 PEOPLE = 64  # looked for at a time
 RERANKED = 100  # answers that are ordered anew, or as many as are asked for
-DEVIATIONS = 4  # of the bound's error, that the coarse search believes in
 SHARE = 0.6  # of the machine's memory that vectors may take
 
 
@@ -64,9 +63,9 @@ class Loaded(NamedTuple):
 class Search:
     """Answers from one gallery, as it was when this was made or last refreshed.
 
-    Vectors stay in memory if they take no more than `memory` bytes (None: a good part of what the machine has), 1.04
-    times what they take on disk; otherwise each search reads them anew. A `coarse` search believes in a bound of a few
-    standard deviations instead of a certain one, and may miss an answer at the end of its list.
+    Vectors stay in memory if they take no more than `memory` bytes (None: a good part of what the machine has), 1.05
+    times what they take on disk; otherwise each search reads them anew. A `coarse` search looks at half of the numbers
+    first, and may miss an answer at the end of its list.
     """
 
     def __init__(self, gallery: Gallery, *, memory: int | None = None, coarse: bool = False) -> None:
@@ -138,7 +137,6 @@ class Search:
     def _passed(self, loaded: Loaded, probes: Probes, k: int, wheres: Sequence[Where]) -> Found:
         """What one pass over all chunks finds."""
         found = Found.room(len(probes), 0, len(self.gallery.model.parts))
-        doubt = min(1.0, DEVIATIONS / self.gallery.model.dim**0.5) if self.coarse else 1.0
         masks = {where: _meant(loaded.facts, where) for where in set(wheres) if where}
         for chunk in self._streamed(loaded.ids) if loaded.chunks is None else loaded.chunks:
             allowed = None
@@ -146,7 +144,7 @@ class Search:
                 place = torch.searchsorted(loaded.ids, chunk.ids)
                 everywhere = torch.ones(len(chunk), dtype=torch.bool)
                 allowed = torch.stack([masks[w][place] if w else everywhere for w in wheres], 1)
-            found = chunk.search(probes, k, found, allowed, doubt)
+            found = bounds.search(chunk, probes, k, found, allowed, coarse=self.coarse)
         return found
 
     def _each(self, pictures: Embedding, ask: Ask) -> Mean:
@@ -233,9 +231,9 @@ class Search:
         table = self.gallery.table(tables.FACTS)
         ids = torch.tensor(table["_rowid"].to_numpy(), dtype=torch.int64)
         chunks: tuple[Planes, ...] | None = None
-        if len(ids) * len(self.gallery.model.parts) * (2 * self.gallery.model.dim + 22) <= self._memory:
+        if len(ids) * len(self.gallery.model.parts) * (2 * self.gallery.model.dim + 26) <= self._memory:
             last = max((int(chunk.ids.max()) for chunk in before), default=-1)
-            fresh = in_chunks(self._pieces(last), int((ids > last).sum()), CHUNK)
+            fresh = in_chunks(self._pieces(last), int((ids > last).sum()), CHUNK, halved=self.coarse)
             chunks = tuple(some for chunk in chain(before, fresh) if len(some := _among(chunk, ids)))
         crowd = self._crowd(ids) if calibration else None
         return Loaded(version, chunks, ids, table, crowd, calibration)
@@ -244,7 +242,7 @@ class Search:
         return Crowd.of(self.gallery.embedding(ids[:: max(1, -(-len(ids) // CROWD))].tolist())[1])
 
     def _streamed(self, ids: Tensor) -> Iterator[Planes]:
-        return (_among(chunk, ids) for chunk in in_chunks(self._pieces(), len(ids), STREAMED))
+        return (_among(chunk, ids) for chunk in in_chunks(self._pieces(), len(ids), STREAMED, halved=self.coarse))
 
     def _pieces(self, after: int = -1) -> Iterator[Stored]:
         """The rows whose ids are greater than `after`, as they come from the disk."""
