@@ -64,8 +64,8 @@ class Search:
     """Answers from one gallery, as it was when this was made or last refreshed.
 
     Vectors stay in memory if they take no more than `memory` bytes (None: a good part of what the machine has), 1.05
-    times what they take on disk; otherwise each search reads them anew. A `coarse` search looks at half of the numbers
-    first, and may miss an answer at the end of its list.
+    times what they take on disk; otherwise each search reads them anew. A `coarse` search for one or a few at a
+    time looks at half of the numbers first, and may miss an answer at the end of its list.
     """
 
     def __init__(self, gallery: Gallery, *, memory: int | None = None, coarse: bool = False) -> None:
