@@ -27,7 +27,7 @@ from halfseen.types import Embedding, Facts
 
 THREADS = 2
 RUNS = 5
-BESIDE = "import torch; torch.set_num_threads(1); a = torch.randn(900, 900)\nwhile True: a @ a"
+BESIDE = "import torch; torch.set_num_threads(1); a = torch.randn(900, 900); print(flush=True)\nwhile True: a @ a"
 
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 Name = TypeVar("Name")
@@ -60,9 +60,10 @@ def neighbours(count: int) -> Iterator[None]:
     """So many processes that compute all the time, each by one thread."""
     with ExitStack() as stack:
         for _ in range(count):
-            other = subprocess.Popen([sys.executable, "-c", BESIDE])
-            stack.callback(other.wait)
+            other = stack.enter_context(subprocess.Popen([sys.executable, "-c", BESIDE], stdout=subprocess.PIPE))
             stack.callback(other.kill)
+            assert other.stdout is not None
+            other.stdout.readline()  # it has begun
         yield
 
 

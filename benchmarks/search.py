@@ -146,12 +146,13 @@ def main() -> None:
     given = parser.parse_args()
     beside = f", beside {given.beside} processes" if given.beside else ""
     introduce(f"search in {given.images:,} images × {PARTS} × {DIM}{beside}", SEED)
-    with neighbours(given.beside), workplace(given.folder) as folder:
+    with workplace(given.folder) as folder:
         if not (folder / "gallery").exists():
             fill(folder / "gallery", given.images)
-        one(folder / "gallery", given.images, given.runs)
-        if given.images <= 200_000:  # the libraries and the product hold copies of their own
-            many(folder / "gallery", given.images, given.runs)
+        with neighbours(given.beside):
+            one(folder / "gallery", given.images, given.runs)
+            if given.images <= 200_000:  # the libraries and the product hold copies of their own
+                many(folder / "gallery", given.images, given.runs)
 
 
 if __name__ == "__main__":

@@ -93,6 +93,19 @@ def test_a_gallery_that_does_not_fit_into_memory_is_streamed(tmp_path: Path, mon
     assert streamed.searches(asks) == held.searches(asks) == Search(Gallery.open(tmp_path)).searches(asks)
 
 
+def test_a_streamed_search_passes_what_came_after_its_last_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_module, "STREAMED", 64)
+    gallery, ask = filled(tmp_path, 100), Ask(people([5]), count=100)
+    search = Search(gallery, memory=0)
+    before = search.search(ask)
+    gallery.add(people([5] * 300), facts(300, 100))  # chunks, of which this search knows no row
+    assert search.search(ask) == before
+    assert search.refresh()
+    assert search.search(ask) != before
+
+
 @pytest.mark.parametrize("chunk", [16, 50, 1000])
 def test_refreshing_is_as_good_as_opening_again(tmp_path: Path, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search_module, "CHUNK", chunk)

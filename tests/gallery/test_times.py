@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -51,10 +52,13 @@ def test_a_zone_counts_and_none_is_as_it_stands() -> None:
         (72.31, "00:01:12.3"),
         (86_399.0, "23:59:59"),
         (86_400.0, "1970-01-02 00:00:00"),
+        (86_399.96, "1970-01-02 00:00:00"),
+        (-0.04, "00:00:00"),
         (-1.0, "1969-12-31 23:59:59"),
         (NOON, "2024-05-31 12:00:00"),
         (NOON + 0.25, "2024-05-31 12:00:00.2"),
         (1e15, "1e+15 s"),
+        (math.nan, "nan s"),
     ],
 )
 def test_times_are_shown_as_people_read_them(seconds: float | None, text: str) -> None:

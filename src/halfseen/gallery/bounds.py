@@ -10,7 +10,8 @@ and no distance 1 − S/W is below the bound that this gives. Rows whose bound i
 cannot be among the k nearest. The others are measured in float32, from all their bytes.
 
 A coarse search for a FEW takes half of the numbers for all, as if the other half were alike. How far such distances lie
-from the true ones is measured among some rows, and DEVIATIONS of that are granted to all, instead of a bound.
+from the true ones is measured among some rows, and DEVIATIONS of that are granted to all, instead of a bound. That is
+right in most cases if numbers are alike in kind, as those of networks are; it is wrong if one half holds everything.
 """
 
 from __future__ import annotations
@@ -43,11 +44,11 @@ def search(
 ) -> Found:
     """`found`, joined by those rows of `planes` that are nearer and `allowed`, bool [n,q] (None: all).
 
-    A `coarse` search may miss some at the end.
+    A `coarse` search, for which the planes are halved, may miss some, most likely at the end.
     """
     guessing = coarse and len(probes) <= FEW
     lowest, least = _bounds(planes, probes, allowed, (_guessed if guessing else _certain)(planes, probes))
-    granted = _granted(planes, probes) if guessing else torch.zeros(len(probes))
+    granted = by_one(lambda: _granted(planes, probes)) if guessing else torch.zeros(len(probes))
     wanted = MORE * k if guessing and found.distances.shape[1] < k else k
     first = by_one(lambda: _first(lowest, least, wanted, found.limits(k) + granted))
     found = _joined(planes, found, probes, first, k)
@@ -63,8 +64,8 @@ def search(
 def _bounds(
     planes: Planes, probes: Probes, allowed: Tensor | None, similar: Callable[[slice], Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """What distances are not below, as rows are so `similar`: [n,q], padded to whole blocks, and the least of each
-    block [m,q]."""
+    """What distances are taken not to be below, as rows are so `similar`: [n,q], padded to whole blocks, and the least
+    of each block [m,q]."""
     n, q = len(planes), len(probes)
     bounds = torch.empty(-(-n // BLOCK), BLOCK, q)
     bounds[-1], flat, least = EMPTY, bounds.view(-1, q), torch.empty(len(bounds), q)
@@ -99,23 +100,29 @@ def _certain(planes: Planes, probes: Probes) -> Callable[[slice], Tensor]:
 
 
 def _guessed(planes: Planes, probes: Probes) -> Callable[[slice], Tensor]:
-    """How similar rows are if the rest of their numbers is like the front: products / W."""
-    front, scale = probes.first(planes.front.shape[2])
-    weights = (probes.mean.weights / scale[:, None]).T
+    """How similar rows are if the rest of their numbers is like the front: cosines of the fronts, weighted."""
+    front, lengths = probes.first(planes.front.shape[2])
 
     def similar(rows: slice) -> Tensor:
         total = torch.zeros(rows.stop - rows.start, len(probes))
         for part in probes.shown:
-            total.addcmul_(byte_products(planes.front[part, rows], front[part]).float(), planes.reach[part, rows, None])
-        return total.sub_(NOTHING).div_(planes.sides[rows, : len(weights)] @ weights)
+            products = byte_products(planes.front[part, rows], front[part])
+            total.addcmul_(products * lengths[part], planes.reach[part, rows])
+        return total.sub_(NOTHING).div_(_shared(planes, probes, rows))
 
     return similar
 
 
 def _granted(planes: Planes, probes: Probes) -> Tensor:
     """How much nearer than guessed something may be: [q]."""
-    shared = planes.sides[planes.some][:, : len(planes.low)] @ probes.mean.weights.T
-    return DEVIATIONS * planes.error * shared.clamp_(min=FAINT).rsqrt_().mean(0)
+    shared = _shared(planes, probes, planes.some)
+    there = shared > 0
+    return DEVIATIONS * planes.error * (shared.clamp(min=FAINT).rsqrt() * there).sum(0) / there.sum(0).clamp(min=1)
+
+
+def _shared(planes: Planes, probes: Probes, rows: slice | Tensor) -> Tensor:
+    """W: [rows,q]."""
+    return planes.sides[rows, : len(planes.low)] @ probes.mean.weights.T
 
 
 def _measured(planes: Planes, probes: Probes, rows: Tensor, people: Tensor) -> Found:

@@ -23,7 +23,9 @@ from halfseen.ops.bytes import HIGHEST
 from halfseen.types import InputError
 
 AHEAD = 8  # pieces that wait to be written
-JUDGED = 64  # rows among which that error is measured
+BESIDE = 22  # bytes that a part of a row takes beside its numbers
+REACH = 4  # and these in a halved layout
+JUDGED = 64  # rows among which the error of a coarse search is measured
 ROWS_FIRST = ("ids", "sides")  # of the tensors of planes; the others have parts first
 
 
@@ -40,8 +42,8 @@ class Planes:
     """n rows of the gallery: `low` int8 [P,n,D], `step` int16 and `length` ‖k‖ [P,n], `ids` [n]; `high` is `front`,
     int8 [P,n,F], which a coarse search takes for all, and what comes `back` of it, [P,n,D−F].
 
-    `pull` [P,n] is v·step/‖k‖, `reach` [P,n] the same times ‖high‖/‖front‖ (where that is 1, the same tensor); `sides`
-    [n,2P] are v and v·‖low‖/‖k‖.
+    `pull` [P,n] is v·step/‖k‖; `reach` [P,n,1] is v/‖front‖, or [P,n,0] where the front is all. `sides` [n,2P]
+    are v and v·‖low‖/‖k‖.
     """
 
     ids: Tensor
@@ -69,7 +71,7 @@ class Planes:
         front, back, low = (torch.empty(parts, rows, n, dtype=torch.int8) for n in (numbers, dim - numbers, dim))
         ids, step = torch.empty(rows).long(), torch.empty(parts, rows, dtype=torch.int16)
         length, pull = torch.empty(2, parts, rows).unbind()
-        reach = torch.empty(parts, rows) if numbers < dim else pull
+        reach = torch.empty(parts, rows, int(halved))
         return Planes(ids, front, back, low, step, length, pull, reach, torch.empty(rows, 2 * parts))
 
     def write(self, start: int, stored: Stored) -> None:
@@ -85,9 +87,10 @@ class Planes:
         place = slice(start, start + len(stored.ids))
         self.ids[place], self.sides[place] = stored.ids, torch.cat([stored.visibility, lost * share], 1)
         values = {"front": front, "back": back, "low": low, "step": step, "length": length, "pull": share * step}
-        if back.shape[2]:
-            more = torch.linalg.vector_norm(high, dim=2) / torch.linalg.vector_norm(front, dim=2).clamp_(min=1)
-            values["reach"] = values["pull"] * more
+        if self.reach.shape[2]:
+            values["reach"] = stored.visibility[:, :, None] / torch.linalg.vector_norm(
+                front, dim=2, keepdim=True
+            ).clamp_(min=1)
         for name, value in values.items():
             vars(self)[name][:, place] = value.transpose(0, 1)
 
@@ -96,10 +99,8 @@ class Planes:
 
     def rows(self, rows: slice | Tensor) -> Planes:
         """Those of the rows that are named."""
-        return Planes(**{n: value[rows] if n in ROWS_FIRST else value[:, rows] for n, value in self._tensors()})
-
-    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
-        return ((field.name, getattr(self, field.name)) for field in fields(self))
+        tensors = ((field.name, getattr(self, field.name)) for field in fields(self))
+        return Planes(**{name: value[rows] if name in ROWS_FIRST else value[:, rows] for name, value in tensors})
 
     def stored(self, rows: Tensor) -> Stored:
         """Those of the `rows` [m] as the gallery keeps them, to the last bit."""
@@ -118,8 +119,8 @@ class Planes:
 
     @cached_property
     def error(self) -> float:
-        """How far distances by the front lie from the true ones, in the mean, where one part is shared; where W are, it
-        is √W times less."""
+        """The root mean square of how far distances by the front lie from the true ones, where one part is shared; of W
+        parts it is 1/√W of that."""
         whole = torch.stack([F.normalize(self.whole(part, self.some), dim=1) for part in range(len(self.low))])
         first = F.normalize(whole[:, :, : self.front.shape[2]], dim=2)
         seen = self.sides[self.some, : len(self.low)].T

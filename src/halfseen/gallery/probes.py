@@ -59,7 +59,8 @@ class Probes:
     @staticmethod
     def of(mean: Mean, unlike: tuple[Mean, ...] = ()) -> Probes:
         """Negative pictures count by the parts that the person shows."""
-        high, scale = _in_bytes(mean.sums)
+        scale = (mean.sums.abs().amax((1, 2)) / HIGHEST).clamp_(min=1e-15)
+        high = (mean.sums / scale[:, None, None]).round_()
         rest = torch.linalg.vector_norm(mean.sums - high * scale[:, None, None], dim=2)
         shown = mean.weights > 0
         unlike = tuple(Mean(other.sums * shown[:, :, None], other.weights * shown) for other in unlike)
@@ -80,16 +81,10 @@ class Probes:
         return torch.cat([torch.cat([weights, rest], 1), torch.cat([torch.zeros_like(weights), high], 1)])
 
     def first(self, numbers: int) -> tuple[Tensor, Tensor]:
-        """The first `numbers` of the sums, as long as all of them are: int8 [P,q,numbers], over a scale [q]."""
-        first, length = self.mean.sums[:, :, :numbers], torch.linalg.vector_norm(self.mean.sums, dim=2, keepdim=True)
-        high, scale = _in_bytes(F.normalize(first, dim=2) * length)
-        return high.to(torch.int8).transpose(0, 1).contiguous(), scale
-
-
-def _in_bytes(sums: Tensor) -> tuple[Tensor, Tensor]:
-    """`sums` [q,P,D] as whole numbers up to HIGHEST, times a scale [q]."""
-    scale = (sums.abs().amax((1, 2)) / HIGHEST).clamp_(min=1e-15)
-    return (sums / scale[:, None, None]).round_(), scale
+        """The first `numbers` of `high`: int8 [P,q,numbers], and what makes them as long as all of the sums: [P,q]."""
+        first = self.high[:, :, :numbers].contiguous()
+        lengths = torch.linalg.vector_norm(self.mean.sums, dim=2).T
+        return first, lengths / torch.linalg.vector_norm(first.float(), dim=2).clamp_(min=1)
 
 
 class Found(NamedTuple):

@@ -1,7 +1,7 @@
 """Exact search over a gallery, and the reason for each answer.
 
 **The distance** is `evaluate`'s `parts-cosine`, the mean over the parts that both show of 1 − cos, weighted by v_q·v_g:
-the ranking of `halfseen evaluate --distance parts-cosine` over the same vectors. It is one product a part (`planes`).
+the ranking of `halfseen evaluate --distance parts-cosine` over the same vectors. It is one product a part (`bounds`).
 
 **Several pictures of one person** are one query: the mean over pictures and parts, weighted by v_q·v_g as before. What
 one picture hides another shows, a picture in which little is seen says little, and where two disagree neither decides.
@@ -28,7 +28,7 @@ from torch import Tensor
 
 from halfseen.gallery import bounds, tables
 from halfseen.gallery.calibration import CROWD, Calibration, Crowd, calibration_of, signs_of
-from halfseen.gallery.planes import Planes, Stored, in_chunks
+from halfseen.gallery.planes import BESIDE, REACH, Planes, Stored, in_chunks
 from halfseen.gallery.probes import EMPTY, Found, Mean, Probes, pushed
 from halfseen.gallery.sightings import Ask, Sighting, Where
 from halfseen.gallery.store import Gallery
@@ -65,7 +65,7 @@ class Search:
 
     Vectors stay in memory if they take no more than `memory` bytes (None: a good part of what the machine has), 1.05
     times what they take on disk; otherwise each search reads them anew. A `coarse` search for one or a few at a
-    time looks at half of the numbers first, and may miss an answer at the end of its list.
+    time looks at half of the numbers first, and may miss an answer, most likely one at the end.
     """
 
     def __init__(self, gallery: Gallery, *, memory: int | None = None, coarse: bool = False) -> None:
@@ -231,7 +231,10 @@ class Search:
         table = self.gallery.table(tables.FACTS)
         ids = torch.tensor(table["_rowid"].to_numpy(), dtype=torch.int64)
         chunks: tuple[Planes, ...] | None = None
-        if len(ids) * len(self.gallery.model.parts) * (2 * self.gallery.model.dim + 26) <= self._memory:
+        if (
+            len(ids) * len(self.gallery.model.parts) * (2 * self.gallery.model.dim + BESIDE + REACH * self.coarse)
+            <= self._memory
+        ):
             last = max((int(chunk.ids.max()) for chunk in before), default=-1)
             fresh = in_chunks(self._pieces(last), int((ids > last).sum()), CHUNK, halved=self.coarse)
             chunks = tuple(some for chunk in chain(before, fresh) if len(some := _among(chunk, ids)))
@@ -242,7 +245,8 @@ class Search:
         return Crowd.of(self.gallery.embedding(ids[:: max(1, -(-len(ids) // CROWD))].tolist())[1])
 
     def _streamed(self, ids: Tensor) -> Iterator[Planes]:
-        return (_among(chunk, ids) for chunk in in_chunks(self._pieces(), len(ids), STREAMED, halved=self.coarse))
+        chunks = in_chunks(self._pieces(), len(ids), STREAMED, halved=self.coarse)
+        return (some for chunk in chunks if len(some := _among(chunk, ids)))
 
     def _pieces(self, after: int = -1) -> Iterator[Stored]:
         """The rows whose ids are greater than `after`, as they come from the disk."""

@@ -21,7 +21,7 @@ import pyarrow as pa
 import torch
 
 from halfseen.gallery.machines import ray, told
-from halfseen.gallery.planes import Planes
+from halfseen.gallery.planes import BESIDE, Planes
 from halfseen.gallery.probes import Found, Probes
 from halfseen.gallery.search import Loaded, Search
 from halfseen.gallery.sightings import Ask, ModelFacts, Sighting, Where
@@ -32,7 +32,6 @@ BLOCK = 1024  # ids that follow each other lie in one shard
 KEPT = 2  # versions that a shard can be asked about: searches go on while the next is read
 AT_ONCE = 4  # questions, one of which may be what makes it read the next version
 ROOM, PATIENCE = 300.0, 900.0  # seconds until all shards have a place, and until a lost one must be back
-BESIDE = 22  # bytes that a part takes beside its vector, as `Search` reckons
 
 
 class Share(NamedTuple):

@@ -59,9 +59,8 @@ class Config:
     """The paper's choices, and what may stand in their place.
 
     `parts`: K, or the name of a grouping (8 for hidden people, "five_v" for holistic sets, as 5 is TSD's). `attention`
-    "fixed": also at test time. `gilt`: what the
-    identity and the triplet loss of each embedding weigh (eq. 6). `test`: embeddings that some loss teaches, or parts
-    by their own names.
+    "fixed": also at test time. `gilt`: what the identity and the triplet loss of each embedding weigh (eq. 6). `test`:
+    embeddings that some loss teaches, or parts by their own names.
     """
 
     backbone: str = "resnet50"  # any of timm's, or resnet50_ibn_a

@@ -55,7 +55,7 @@ def shown_time(seconds: float | None) -> str:
     try:
         whole, tenth = divmod(round(10 * seconds), 10)
         day, second = divmod(whole, int(DAY))
-        shown = "" if 0 <= seconds < DAY else f"{_date(day)} "
+        shown = f"{_date(day)} " if day else ""
     except (OverflowError, ValueError):
         return f"{seconds:g} s"
     clock = f"{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}"
