@@ -18,7 +18,6 @@ from halfseen.gallery.bounds import FEW, search
 from halfseen.gallery.planes import ROWS_FIRST, Planes, Stored, in_chunks
 from halfseen.gallery.probes import PUSH, Found, Mean, Probes, pushed
 from halfseen.gallery.tables import GRID, on_grid
-from halfseen.ops.bytes import byte_products
 from halfseen.types import Embedding, InputError
 
 CLOSE = 3e-6  # of a distance in float32
@@ -104,7 +103,7 @@ def test_search_finds_the_nearest(rows: int, shape: tuple[int, int], k: int, see
 def test_the_bound_holds_and_is_of_use(kind: str, halved: bool) -> None:
     gallery, query = made(500, (3, 64), 1, kind), made(8, (3, 64), 2, kind)
     rows, probes = kept(gallery, halved=halved), Probes.of(Mean.each(query))
-    lowest, least = bounds._bounds(rows, probes, None, bounds._certain(rows, probes))
+    lowest, least = bounds._bounds(rows, probes, None, bounds._certain(rows, probes).similar)
     distances = exact(query, as_kept(gallery)).T
     assert bool((lowest[:500] <= distances).all())
     assert bool((lowest[500:] == math.inf).all())
@@ -114,35 +113,29 @@ def test_the_bound_holds_and_is_of_use(kind: str, halved: bool) -> None:
     assert kind == "faint" or float(apart.mean()) < 0.06
 
 
+def watched(monkeypatch: pytest.MonkeyPatch, name: str) -> list[tuple[Any, ...]]:
+    """What the function of `bounds` with this name is called with from now on."""
+    calls: list[tuple[Any, ...]] = []
+    whole = getattr(bounds, name)
+    monkeypatch.setattr(bounds, name, lambda *given: (calls.append(given), whole(*given))[1])
+    return calls
+
+
 def test_few_rows_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     gallery, query = made(4_000, (3, 64), 1, "plain"), made(4, (3, 64), 2, "plain")
-    measured: list[int] = []
-    whole = bounds._pairs
-
-    def counted(kept: Planes, probes: Probes, rows: Tensor, people: Tensor) -> Any:
-        measured.append(len(rows))
-        return whole(kept, probes, rows, people)
-
-    monkeypatch.setattr(bounds, "_pairs", counted)
+    measured = watched(monkeypatch, "_pairs")
     search(kept(gallery), Probes.of(Mean.each(query)), 10, Found.room(4, 0, 3), None)
-    assert sum(measured) < 4 * 4_000 / 20
+    assert sum(len(rows) for _, _, rows, _ in measured) < 4 * 4_000 / 20
 
 
 def test_all_may_have_to_be_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Then they are measured some at a time, and the memory stays small."""
     monkeypatch.setattr(bounds, "MEASURED", 4 * 2 * bounds.BLOCK)
     gallery, query = made(1_000, (2, 16), 1, "alike"), made(4, (2, 16), 2, "alike")
-    most: list[int] = []
-    whole = bounds._measured
-
-    def counted(kept: Planes, probes: Probes, rows: Tensor, people: Tensor) -> Found:
-        most.append(int(people.bincount().max()))
-        return whole(kept, probes, rows, people)
-
-    monkeypatch.setattr(bounds, "_measured", counted)
+    measured = watched(monkeypatch, "_measured")
     found = search(kept(gallery), Probes.of(Mean.each(query)), 10, Found.room(4, 0, 2), None)
-    assert len(most) > 4
-    assert max(most) <= 2 * bounds.BLOCK
+    assert len(measured) > 4
+    assert max(int(people.bincount().max()) for *_, people in measured) <= 2 * bounds.BLOCK
     check(found, exact(query, as_kept(gallery)), 10)
 
 
@@ -189,16 +182,10 @@ def test_damaged_numbers_are_told(harm: float) -> None:
 def test_only_the_parts_that_someone_shows_are_multiplied(monkeypatch: pytest.MonkeyPatch) -> None:
     gallery, query = made(100, (4, 8), 1, "plain"), made(2, (4, 8), 2, "plain")
     query = Embedding(query.vectors, torch.tensor([[0.0, 1, 0, 0], [0, 0.5, 0, 1]]))
-    shapes: list[tuple[int, ...]] = []
-
-    def counted(rows: Tensor, queries: Tensor) -> Tensor:
-        shapes.append((*rows.shape, *queries.shape))
-        return byte_products(rows, queries)
-
-    monkeypatch.setattr(bounds, "byte_products", counted)
+    multiplied = watched(monkeypatch, "byte_products")
     found = search(kept(gallery), Probes.of(Mean.each(query)), 9, Found.room(2, 0, 4), None)
-    assert sum(rows for rows, *_ in shapes) == 2 * 100
-    assert {tuple(others) for _, *others in shapes} == {(8, 2, 8)}
+    assert sum(len(rows) for rows, _ in multiplied) == 2 * 100
+    assert {(rows.shape[1], *queries.shape) for rows, queries in multiplied} == {(8, 2, 8)}
     check(found, exact(query, as_kept(gallery)), 9)
 
 
@@ -223,47 +210,26 @@ def test_the_error_of_the_front_is_measured() -> None:
 
 def test_a_coarse_search_measures_few_and_misses_little(monkeypatch: pytest.MonkeyPatch) -> None:
     gallery, query = people(8_000, 1), people(40, 2)
-    looked: list[int] = []
-    measured: list[int] = []
-    pairs = bounds._pairs
-
-    def counted(rows: Tensor, queries: Tensor) -> Tensor:
-        looked.append(rows.shape[1])
-        return byte_products(rows, queries)
-
-    def told(kept: Planes, probes: Probes, rows: Tensor, people: Tensor) -> Any:
-        measured.append(len(rows))
-        return pairs(kept, probes, rows, people)
-
     rows, room, shared, first = kept(gallery, halved=True), Found.room(1, 0, 6), 0, 0
-    for person in range(len(query)):
-        probes = Probes.of(Mean.each(query[person : person + 1]))
-        wanted = search(rows, probes, 20, room, None)
-        with monkeypatch.context() as patch:
-            patch.setattr(bounds, "byte_products", counted)
-            patch.setattr(bounds, "_pairs", told)
-            found = search(rows, probes, 20, room, None, coarse=True)
+    each = [Probes.of(Mean.each(query[person : person + 1])) for person in range(len(query))]
+    exactly = [search(rows, probes, 20, room, None) for probes in each]
+    multiplied, measured = watched(monkeypatch, "byte_products"), watched(monkeypatch, "_pairs")
+    for person, (probes, wanted) in enumerate(zip(each, exactly, strict=True)):
+        found = search(rows, probes, 20, room, None, coarse=True)
         assert torch.allclose(found.distances.double(), exact(query, as_kept(gallery))[[person]].gather(1, found.ids))
         ids = {*found.ids[0].tolist()}
         shared, first = shared + len({*wanted.ids[0].tolist()} & ids), first + len({*wanted.ids[0, :10].tolist()} & ids)
-    assert set(looked) == {32}, "half of the numbers"
-    assert sum(measured) < 0.1 * 40 * 8_000
+    assert {bytes.shape[1] for bytes, _ in multiplied} == {32}, "half of the numbers"
+    assert sum(len(pairs) for _, _, pairs, _ in measured) < 0.1 * 40 * 8_000
     assert first >= 0.99 * 40 * 10
     assert shared >= 0.98 * 40 * 20
 
 
 def test_more_than_a_few_are_searched_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
     gallery, query = people(500, 1), people(FEW + 1, 2)
-    looked: list[int] = []
-
-    def counted(rows: Tensor, queries: Tensor) -> Tensor:
-        looked.append(len(rows))
-        return byte_products(rows, queries)
-
-    monkeypatch.setattr(bounds, "byte_products", counted)
-    room = Found.room(FEW + 1, 0, 6)
+    multiplied, room = watched(monkeypatch, "byte_products"), Found.room(FEW + 1, 0, 6)
     found = search(kept(gallery, halved=True), Probes.of(Mean.each(query)), 20, room, None, coarse=True)
-    assert sum(looked) == 500 * 6 * 2, "both halves of all parts"
+    assert sum(len(rows) for rows, _ in multiplied) == 500 * 6 * 2, "both halves of all parts"
     check(found, exact(query, as_kept(gallery)), 20)
 
 
@@ -275,12 +241,12 @@ def test_what_is_guessed_is_as_far_off_as_is_granted(spread: float) -> None:
     gallery, query = (Embedding(3 + spread * each.vectors, each.visibility) for each in (gallery, query))
     gallery = Embedding(gallery.vectors, soft.index_fill_(1, torch.tensor(0), 1))
     rows, probes = kept(gallery, halved=True), Probes.of(Mean.each(query).together)
-    lowest, _ = bounds._bounds(rows, probes, None, bounds._guessed(rows, probes))
-    everything = Found.room(1, 0, 6)
-    true = search(rows, probes, 3_000, everything, None)
+    guess = bounds._guessed(rows, probes)
+    lowest, _ = bounds._bounds(rows, probes, None, guess.similar)
+    true = search(rows, probes, 3_000, Found.room(1, 0, 6), None)
     off = lowest[true.ids[0], 0] - true.distances[0]
-    assert float((off.abs() > bounds._granted(rows, probes)).float().mean()) < 0.1
-    assert float(off.mean().abs()) < 0.2 * float(bounds._granted(rows, probes))
+    assert float((off.abs() > guess.granted).float().mean()) < 0.1
+    assert float(off.mean().abs()) < 0.2 * float(guess.granted)
 
 
 def test_the_parts_are_told() -> None:

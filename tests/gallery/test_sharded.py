@@ -18,7 +18,7 @@ import torch
 pytest.importorskip("lance", reason="the extra `search` is not installed")
 
 from galleries import MODEL, PARTS, facts, people
-from halfseen.gallery import machines, sharded
+from halfseen.gallery import machines, planes, sharded
 from halfseen.gallery.calibration import Calibration, keep_calibration
 from halfseen.gallery.probes import Found
 from halfseen.gallery.search import Search
@@ -216,7 +216,7 @@ def test_a_machine_that_is_lost_during_searches_changes_no_answer(two: Raylets, 
 @QUIET
 @pytest.mark.usefixtures("two")
 def test_a_cluster_without_room_is_one_sentence(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sharded, "BESIDE", 10**12)  # bytes for each part: no machine has so many
+    monkeypatch.setattr(planes, "BESIDE", 10**12)  # bytes for each part: no machine has so many
     monkeypatch.setattr(sharded, "ROOM", 1.0)
     with pytest.raises(InputError, match="no other has room for its part"):
         Sharded(gallery, 2)

@@ -16,8 +16,9 @@ right in most cases if numbers are alike in kind, as those of networks are; it i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ from halfseen.gallery.planes import Planes
 from halfseen.gallery.probes import EMPTY, Found, Probes, pushed
 from halfseen.gallery.threads import all_done, by_one
 from halfseen.ops.bytes import byte_products
+from halfseen.ops.distance import row_slices
 
 BLOCK = 64  # rows of which only the least bound is looked at first
 TILE = 2**19  # bounds worked on at a time, by each thread
@@ -39,6 +41,15 @@ FAINT = 0.1  # parts in common, less of which is no reason to grant more
 NOTHING = 1e-25  # taken from every product: where no part is shared, −NOTHING/0 makes the distance infinite
 
 
+class Bound(NamedTuple):
+    """How `similar` some rows are taken to be at the most, [rows,q]; how much nearer than that they may be, [q]; how
+    many times as many as are wanted are measured first, for a limit."""
+
+    similar: Callable[[slice], Tensor]
+    granted: Tensor
+    more: int
+
+
 def search(
     planes: Planes, probes: Probes, k: int, found: Found, allowed: Tensor | None, *, coarse: bool = False
 ) -> Found:
@@ -46,16 +57,15 @@ def search(
 
     A `coarse` search, for which the planes are halved, may miss some, most likely at the end.
     """
-    guessing = coarse and len(probes) <= FEW
-    lowest, least = _bounds(planes, probes, allowed, (_guessed if guessing else _certain)(planes, probes))
-    granted = by_one(lambda: _granted(planes, probes)) if guessing else torch.zeros(len(probes))
-    wanted = MORE * k if guessing and found.distances.shape[1] < k else k
-    first = by_one(lambda: _first(lowest, least, wanted, found.limits(k) + granted))
+    bound = (_guessed if coarse and len(probes) <= FEW else _certain)(planes, probes)
+    lowest, least = _bounds(planes, probes, allowed, bound.similar)
+    wanted = bound.more * k if found.distances.shape[1] < k else k
+    first = by_one(lambda: _first(lowest, least, wanted, found.limits(k) + bound.granted))
     found = _joined(planes, found, probes, first, k)
     lowest[first] = EMPTY
-    for blocks in _slices(len(least), max(1, MEASURED // (BLOCK * len(probes)))):
+    for blocks in row_slices(len(least), max(1, MEASURED // (BLOCK * len(probes)))):
         rows = slice(blocks.start * BLOCK, blocks.stop * BLOCK)
-        near, people = by_one(partial(_within, lowest[rows], least[blocks], found.limits(k) + granted))
+        near, people = by_one(partial(_within, lowest[rows], least[blocks], found.limits(k) + bound.granted))
         if len(near):
             found = _joined(planes, found, probes, (near + rows.start, people), k)
     return found
@@ -78,12 +88,12 @@ def _bounds(
         least[blocks] = _least(bounds[blocks])
 
     share = -(-len(bounds) // (2 * torch.get_num_threads()))  # two for each thread: one may be kept waiting
-    all_done(bound, _slices(len(bounds), max(1, min(share, TILE // (BLOCK * q)))))
+    all_done(bound, row_slices(len(bounds), max(1, min(share, TILE // (BLOCK * q)))))
     return flat, least
 
 
-def _certain(planes: Planes, probes: Probes) -> Callable[[slice], Tensor]:
-    """How similar rows are at the most, whatever their low bytes are: (products + slack) / W."""
+def _certain(planes: Planes, probes: Probes) -> Bound:
+    """Whatever the low bytes of a row are: (products + slack) / W."""
     factors, (front, back) = probes.factors(), probes.high.tensor_split([planes.front.shape[2]], dim=2)
 
     def similar(rows: slice) -> Tensor:
@@ -96,11 +106,11 @@ def _certain(planes: Planes, probes: Probes) -> Callable[[slice], Tensor]:
             total.addcmul_(products.float(), planes.pull[part, rows, None])
         return total.add_(both[:, len(probes) :]).sub_(NOTHING).div_(both[:, : len(probes)])
 
-    return similar
+    return Bound(similar, torch.zeros(len(probes)), 1)
 
 
-def _guessed(planes: Planes, probes: Probes) -> Callable[[slice], Tensor]:
-    """How similar rows are if the rest of their numbers is like the front: cosines of the fronts, weighted."""
+def _guessed(planes: Planes, probes: Probes) -> Bound:
+    """As if the rest of a row's numbers were like the front: cosines of the fronts, weighted."""
     front, lengths = probes.first(planes.front.shape[2])
 
     def similar(rows: slice) -> Tensor:
@@ -110,7 +120,7 @@ def _guessed(planes: Planes, probes: Probes) -> Callable[[slice], Tensor]:
             total.addcmul_(products * lengths[part], planes.reach[part, rows])
         return total.sub_(NOTHING).div_(_shared(planes, probes, rows))
 
-    return similar
+    return Bound(similar, by_one(lambda: _granted(planes, probes)), MORE)
 
 
 def _granted(planes: Planes, probes: Probes) -> Tensor:
@@ -135,7 +145,7 @@ def _measured(planes: Planes, probes: Probes, rows: Tensor, people: Tensor) -> F
         for column, values in zip(found, _pairs(planes, probes, rows[some], people[some]), strict=True):
             column.flatten(0, 1).index_copy_(0, place[some], values)
 
-    all_done(measure, _slices(len(rows), PAIRS))
+    all_done(measure, row_slices(len(rows), PAIRS))
     return found
 
 
@@ -183,7 +193,3 @@ def _within(bounds: Tensor, least: Tensor, limits: Tensor) -> tuple[Tensor, Tens
     values = bounds.view(-1, BLOCK, bounds.shape[1])[block, :, people]
     hit, row = ((values <= limits[people, None]) & (values < EMPTY)).nonzero(as_tuple=True)
     return block[hit] * BLOCK + row, people[hit]
-
-
-def _slices(total: int, step: int) -> Iterator[slice]:
-    return (slice(start, min(start + step, total)) for start in range(0, total, step))

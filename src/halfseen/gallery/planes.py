@@ -130,6 +130,11 @@ class Planes:
         return float(among.mean().sqrt()) if len(among) else 1.0
 
 
+def row_bytes(parts: int, dim: int, *, halved: bool = False) -> int:
+    """How much memory a row takes."""
+    return parts * (2 * dim + BESIDE + REACH * halved)
+
+
 def _check(step: Tensor, visibility: Tensor) -> None:
     """What only damage makes would spoil the bounds: NaN, numbers off the grid's end, a visibility beyond 0 to 1."""
     if not bool((step <= 2 * HIGHEST).all() & (visibility >= 0).all() & (visibility <= 1).all()):  # NaN: no

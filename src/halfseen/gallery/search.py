@@ -28,7 +28,7 @@ from torch import Tensor
 
 from halfseen.gallery import bounds, tables
 from halfseen.gallery.calibration import CROWD, Calibration, Crowd, calibration_of, signs_of
-from halfseen.gallery.planes import BESIDE, REACH, Planes, Stored, in_chunks
+from halfseen.gallery.planes import Planes, Stored, in_chunks, row_bytes
 from halfseen.gallery.probes import EMPTY, Found, Mean, Probes, pushed
 from halfseen.gallery.sightings import Ask, Sighting, Where
 from halfseen.gallery.store import Gallery
@@ -231,10 +231,8 @@ class Search:
         table = self.gallery.table(tables.FACTS)
         ids = torch.tensor(table["_rowid"].to_numpy(), dtype=torch.int64)
         chunks: tuple[Planes, ...] | None = None
-        if (
-            len(ids) * len(self.gallery.model.parts) * (2 * self.gallery.model.dim + BESIDE + REACH * self.coarse)
-            <= self._memory
-        ):
+        model = self.gallery.model
+        if len(ids) * row_bytes(len(model.parts), model.dim, halved=self.coarse) <= self._memory:
             last = max((int(chunk.ids.max()) for chunk in before), default=-1)
             fresh = in_chunks(self._pieces(last), int((ids > last).sum()), CHUNK, halved=self.coarse)
             chunks = tuple(some for chunk in chain(before, fresh) if len(some := _among(chunk, ids)))

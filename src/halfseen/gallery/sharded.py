@@ -21,7 +21,7 @@ import pyarrow as pa
 import torch
 
 from halfseen.gallery.machines import ray, told
-from halfseen.gallery.planes import BESIDE, Planes
+from halfseen.gallery.planes import Planes, row_bytes
 from halfseen.gallery.probes import Found, Probes
 from halfseen.gallery.search import Loaded, Search
 from halfseen.gallery.sightings import Ask, ModelFacts, Sighting, Where
@@ -127,7 +127,7 @@ class Sharded(Search):
     ) -> None:
         folder = os.path.abspath(gallery.folder) if local(gallery.folder) else gallery.folder  # noqa: PTH100
         count = shards or max(1, sum(node["Alive"] for node in ray().nodes()))
-        size = -(-len(gallery) // count) * len(gallery.model.parts) * (2 * gallery.model.dim + BESIDE)
+        size = -(-len(gallery) // count) * row_bytes(len(gallery.model.parts), gallery.model.dim)
         actor = ray().remote(
             max_restarts=-1,
             max_task_retries=-1,  # while a machine is not yet known to be lost, each attempt counts
