@@ -117,7 +117,12 @@ def watched(monkeypatch: pytest.MonkeyPatch, name: str) -> list[tuple[Any, ...]]
     """What the function of `bounds` with this name is called with from now on."""
     calls: list[tuple[Any, ...]] = []
     whole = getattr(bounds, name)
-    monkeypatch.setattr(bounds, name, lambda *given: (calls.append(given), whole(*given))[1])
+
+    def noted(*given: Any) -> Any:
+        calls.append(given)
+        return whole(*given)
+
+    monkeypatch.setattr(bounds, name, noted)
     return calls
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
-from fastapi import HTTPException
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from starlette.exceptions import HTTPException
 
-from halfseen.service.asking import boxes_for, check_ids, check_names, check_parts, check_times
+from halfseen.service.asking import Wish, boxes_for, check_ids, check_names, check_parts, check_times, wish_of
 from halfseen.service.pictures import WHOLE
 
 
@@ -59,3 +64,54 @@ def test_ids_names_and_times() -> None:
     check_times(1.0, 1.0)
     with pytest.raises(HTTPException, match="exchange"):
         check_times(2.0, 1.0)
+
+
+def form_of(*fields: tuple[str, str]) -> bytes:
+    return "&".join(f"{name}={value}" for name, value in fields).encode()
+
+
+def wished(body: bytes, kind: str = "application/x-www-form-urlencoded", *, whole: bool = True) -> Wish:
+    """What the service reads in a request."""
+    told = [{"type": "http.request", "body": body, "more_body": not whole}, {"type": "http.disconnect"}]
+
+    async def receive() -> Any:
+        return told.pop(0)
+
+    async def read() -> Wish:
+        request = Request({"type": "http", "app": None, "headers": [(b"content-type", kind.encode())]}, receive)
+        return await anext(wish_of(request))
+
+    return asyncio.run(read())
+
+
+def test_a_form_is_read() -> None:
+    fields = [("like", "3"), ("like", "5"), ("cameras", "a"), ("since", "1e3"), ("count", "7"), ("rerank", "true")]
+    wish = wished(form_of(*fields))
+    assert wish == Wish(like=[3, 5], cameras=["a"], since=1000.0, count=7, rerank=True)
+
+
+def test_what_is_left_out_or_empty_or_unknown_is_not_said() -> None:
+    assert (
+        wished(form_of(("until", ""), ("count", ""), ("keep", ""), ("else", "1"))) == Wish() == wished(b"", "text/csv")
+    )
+    assert wished(form_of(("count", "7"), ("count", "9"))).count == 9
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("like", ""), ("count", "501"), ("since", "nan"), ("rerank", "perhaps"), ("pictures", "text")]
+)
+def test_a_field_that_is_something_else_is_named(name: str, value: str) -> None:
+    with pytest.raises(RequestValidationError) as raised:
+        wished(form_of((name, value)))
+    assert raised.value.errors()[0]["loc"][0] == name
+
+
+def test_whoever_goes_away_or_sends_no_form_is_not_at_fault_of_ours() -> None:
+    for body, kind, whole in (
+        (b"like=", "application/x-www-form-urlencoded", False),
+        (b"--x\r\n", "multipart/form-data", True),
+        (b"--y\r\nhello", "multipart/form-data; boundary=x", True),
+    ):
+        with pytest.raises(HTTPException) as raised:
+            wished(body, kind, whole=whole)
+        assert raised.value.status_code == 400

@@ -112,6 +112,18 @@ class Planes:
         front, back, low = (plane[part].index_select(0, rows).float() for plane in (self.front, self.back, self.low))
         return low.addcmul_(torch.cat([front, back], 1), self.step[part].index_select(0, rows).float()[:, None])
 
+    def named(self, ids: Tensor) -> Tensor:
+        """The rows of those of `ids` [m] that are here."""
+        known, rows = self._by_id
+        place = torch.searchsorted(known, ids).clamp_(max=len(known) - 1)
+        return rows[place[known[place] == ids]]
+
+    @cached_property
+    def _by_id(self) -> tuple[Tensor, Tensor]:
+        """All ids in order, and the rows that have them."""
+        known, rows = self.ids.sort()
+        return known, rows
+
     @property
     def some(self) -> Tensor:
         """Rows from all over."""

@@ -261,7 +261,7 @@ def _wanted(ask: Ask) -> int:
 def _kept(chunks: Sequence[Planes], ids: Sequence[int]) -> tuple[list[int], Embedding]:
     """Those of `ids` that lie in `chunks`, and what lies there."""
     wanted = torch.tensor(ids, dtype=torch.int64)
-    pieces = [chunk.stored(torch.isin(chunk.ids, wanted).nonzero()[:, 0]) for chunk in chunks]
+    pieces = [chunk.stored(chunk.named(wanted)) for chunk in chunks]
     stored = Stored(*(torch.cat(column) for column in zip(*pieces, strict=True)))
     place = {id: row for row, id in enumerate(stored.ids.tolist())}
     found = [id for id in ids if id in place]

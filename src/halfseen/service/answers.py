@@ -134,7 +134,7 @@ def answer_from(found: Sighting) -> Answer:
         found.rank,
         _number(found.distance),
         _number(found.confidence),
-        [_number(distance) for distance in found.parts],
+        list(found.parts),
         list(found.seen),
         seen_from(found.id, found.fact),
     )

@@ -20,7 +20,7 @@ from halfseen.gallery.indexing.model import Model
 from halfseen.gallery.search import Search
 from halfseen.gallery.store import Gallery
 from halfseen.service.answers import Trouble
-from halfseen.service.asking import refused
+from halfseen.service.asking import FORM, refused
 from halfseen.service.guard import COOKIE, SESSION, Guard
 from halfseen.service.holdings import Holdings
 from halfseen.service.log import Log, LogError
@@ -79,7 +79,8 @@ def _add_api(app: FastAPI, service: Service, *, documented: bool) -> None:
     app.get("/api/sightings/{number}/thumbnail", **pictured)(service.thumbnail)
     app.get("/api/sightings/{number}/picture", **pictured)(service.picture)
     app.get("/api/sightings/{number}/maps", **one)(service.maps)
-    app.post("/api/search", **{**one, "responses": one["responses"] | _troubles(408)})(service.search)
+    asked = {**one, "responses": one["responses"] | _troubles(408)}
+    app.post("/api/search", **asked, openapi_extra=FORM)(service.search)
 
 
 def _add_sessions(app: FastAPI, sessions: Sessions, log: Log) -> None:

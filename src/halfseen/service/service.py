@@ -85,9 +85,7 @@ class Service:
             raise refused("of this sighting no picture is left", 404)
         return maps_from((await self._look(Upload(data, WHOLE), "the picture")).maps)
 
-    async def search(
-        self, request: Request, wish: Annotated[asking.Wish, Depends(asking.at_once(asking.Wish))]
-    ) -> Answers:
+    async def search(self, request: Request, wish: Annotated[asking.Wish, Depends(asking.wish_of)]) -> Answers:
         """Where is the person of these pictures and sightings? The answers are sorted, the nearest first."""
         begin = perf_counter()
         await self._fresh()
