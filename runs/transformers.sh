@@ -19,8 +19,8 @@ erased() { # TRAINING: the share of patches that its agent erased at last
   grep '"steps"' "$1/log.jsonl" | tail -n 1 | python -c 'import json, sys; print(json.load(sys.stdin)["erased"])'
 }
 every=$seeds
-for seeds in $every; do # the control erases as much as the agent of the same seed
-  run ogfr-5-random-erasure ogfr --row 5-random-erasure "${agent[@]}" --config.agent.rate "$(erased "$folder/ogfr-6-ogfr-$seeds")"
+for seeds in $every; do # the control draws as much as the agent of the same seed, and teaches as much
+  run ogfr-5-random-erasure ogfr --row 5-random-erasure "${agent[@]}" --config.agent.drawn "$(erased "$folder/ogfr-6-ogfr-$seeds")"
 done
 seeds=$every
 trunk=(--config.backbone vit_tiny_lite0_s16_224 --recipe.epochs 8 --recipe.speeds backbone.network.blocks 0.5)

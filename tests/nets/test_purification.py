@@ -106,14 +106,19 @@ def test_draws_follow_the_policy_and_the_likeliest_is_beyond_a_half() -> None:
     assert (share - p).abs().max() < 0.1
 
 
-def test_random_erasure_keeps_its_rate_and_has_no_policy() -> None:
+def test_random_erasure_draws_its_share_teaches_any_patches_and_has_no_policy() -> None:
     torch.manual_seed(0)
-    purifier = Purifier(8, Agent(kind="random", rate=0.3, warmup=0))
+    purifier = Purifier(8, Agent(kind="random", rate=0.3, drawn=0.1, warmup=0))
     assert [name for name, _ in purifier.named_parameters()] == ["token"]
     choice = purifier(*views(200, 50))
     assert choice.logits is None
-    assert torch.equal(choice.action, choice.greedy)
-    assert choice.action.float().mean().item() == pytest.approx(0.3, abs=0.02)
+    assert choice.action.float().mean().item() == pytest.approx(0.1, abs=0.02)
+    assert (choice.greedy.sum(1) == 15).all()  # to the last patch, as a policy's budget
+    assert choice.greedy.float().mean(0).std() == pytest.approx((0.3 * 0.7 / 200) ** 0.5, rel=0.4)  # anywhere
+    assert choice.action[choice.greedy].float().mean().item() == pytest.approx(0.1, abs=0.03)  # another throw
+    same = Purifier(8, Agent(kind="random", rate=0.3, greedy="likely", warmup=0))(*views(200, 50))
+    assert torch.equal(same.action, same.greedy)
+    assert same.action.float().mean().item() == pytest.approx(0.3, abs=0.02)
 
 
 @pytest.mark.parametrize("kind", ["trained", "random"])
@@ -235,15 +240,19 @@ def test_doubt_outbids_the_budget_only_where_it_is_paid_too_well(entropy: float,
     assert low < it.choice.action.float().mean() < high
 
 
-@pytest.mark.parametrize(("bias", "keeps", "erases"), [(-9.0, 1, 0), (-2.0, 0, 0), (9.0, 0, 1)])
-def test_a_policy_that_collapsed_is_reported_by_name(bias: float, keeps: int, erases: int) -> None:
+@pytest.mark.parametrize(
+    ("bias", "likely", "keeps", "erases"),
+    [(-9.0, 0.25, 1, 0), (-2.0, 0.25, 0, 0), (-2.0, 0.0, 1, 0), (9.0, 0.25, 0, 1), (2.0, 1.0, 0, 1)],
+)
+def test_a_policy_that_collapsed_is_reported_by_name(bias: float, likely: float, keeps: int, erases: int) -> None:
     agent = Agent(warmup=0, rate=0.25)
     logits, action = torch.full((2, 4), bias), torch.tensor([[True, False, False, False], [False] * 4])
     it = trial(torch.tensor([0.5, 0.1]), torch.zeros(2), action, logits)
+    it = it._replace(choice=it.choice._replace(greedy=torch.arange(8).view(2, 4) < 8 * likely))
     seen = watched(it, torch.zeros(2, dtype=torch.int64), agent)
     want = {
         "erased": 0.125,
-        "erased_greedy": 0,
+        "erased_greedy": likely,
         "reward": (0.5 + 0.1 - 0.25) / 2,
         "keeps_all": keeps,
         "erases_all": erases,
@@ -251,6 +260,13 @@ def test_a_policy_that_collapsed_is_reported_by_name(bias: float, keeps: int, er
     assert {name: value.item() for name, value in seen.items()} == pytest.approx(want)
     bare = watched(it._replace(choice=it.choice._replace(logits=None)), torch.zeros(2, dtype=torch.int64), agent)
     assert bare.keys() == {"erased", "erased_greedy", "reward"}
+
+
+def test_a_policy_that_is_not_asked_yet_has_not_collapsed() -> None:
+    purifier = Purifier(8, Agent(warmup=3))
+    it = drawn_by(purifier, views(), lambda action: action.float().mean(1))
+    seen = watched(it, torch.zeros(2, dtype=torch.int64), purifier.agent)
+    assert [seen[name].item() for name in ("erased_greedy", "keeps_all", "erases_all")] == [0, 0, 0]
 
 
 def test_agents_come_back_from_json() -> None:
@@ -271,7 +287,9 @@ def test_agents_come_back_from_json() -> None:
         ({"rate": 1.5}, "rate 1.5"),
         ({"warmup": -1}, "warmup -1"),
         ({"entropy": -0.1}, "entropy -0.1"),
-        ({"reward": (1.0, -1.0, 1.0)}, "give a rate from 0 to 1, and the others 0 or more"),
+        ({"kind": "random", "drawn": 1.5}, "drawn 1.5"),
+        ({"drawn": 0.1}, "agent.drawn is 0.1, and agent.kind trained"),
+        ({"reward": (1.0, -1.0, 1.0)}, "give shares from 0 to 1, and the others 0 or more"),
     ],
 )
 def test_agents_that_cannot_be_are_refused(changes: dict[str, object], words: str) -> None:

@@ -36,22 +36,25 @@ COLLAPSED = 0.01  # a policy that expects to erase less than this share of all p
 class Agent:
     """Who erases patches, and what it learns from.
 
-    `kind` "random" erases each patch with probability `rate`: the control. `state`: a policy sees the patch alone, also
-    the class token ("context"), or also where the patch lies. `judged` are the vectors whose gain counts: those of the
-    parts, which are means of patches, or that of the whole, the class token's, which has made up its mind further below
-    and hardly looks at patches any more. `reward` weighs the gain in log-likelihood of the right person, the gain in
-    the gap of a triplet (β), and how far the erased share is from `rate` (η, ρ). `baseline` is the reward of the
-    likeliest action, or the mean of the batch's other rewards. `credit` "patch" asks of each erased patch what keeping
-    it would have changed, instead of giving all of them the same reward. `greedy` is the action that is taught and
-    compared with: the likeliest patches, as many as `rate` says ("budget"), or those likelier erased than kept: a
-    policy that is nowhere sure erases none of that kind. `entropy` pays for doubt, but little: one patch too many costs
-    η/N, and at 0.01 a third of 128 patches would be erased for doubt's sake. For the first `warmup` steps nothing is
-    erased: a network that knows nobody yet cannot tell what harms it.
+    `kind` "random" is the control: it draws each patch with probability `drawn` (None: `rate`), as often as a
+    policy of its rate came to, and teaches what any patches leave, as many as that policy's likeliest. `state`: a
+    policy sees the patch alone, also the class token ("context"), or also where the patch lies. `judged` are the
+    vectors whose gain counts: those of the parts, which are means of patches, or that of the whole, the class
+    token's, which has made up its mind further below and hardly looks at patches any more. `reward` weighs the gain
+    in log-likelihood of the right person, the gain in the gap of a triplet (β), and how far the erased share is
+    from `rate` (η, ρ). `baseline` is the reward of the likeliest action, or the mean of the batch's other rewards.
+    `credit` "patch" asks of each erased patch what keeping it would have changed, instead of giving all of them the
+    same reward. `greedy` is the action that is taught and compared with: the likeliest patches, as many as `rate`
+    says ("budget"), or those likelier erased than kept: a policy that is nowhere sure erases none of that kind.
+    `entropy` pays for doubt, but little: one patch too many costs η/N, and at 0.01 a third of 128 patches would be
+    erased for doubt's sake. For the first `warmup` steps nothing is erased: a network that knows nobody yet cannot
+    tell what harms it.
     """
 
     kind: Kind = "trained"  # who erases; random: the control
     state: State = "context"  # what the policy sees of a patch
     rate: float = 0.15  # share of patches to erase
+    drawn: float | None = None  # share that the control draws; None: rate
     reward: tuple[float, float, float] = (1.0, 0.1, 1.0)  # weights of likelihood, triplet gap (β) and budget (η)
     baseline: Baseline = "greedy"  # what a reward is compared with
     credit: Credit = "joint"  # one reward for all patches, or one each
@@ -68,10 +71,15 @@ class Agent:
         check_choice("agent.greedy", self.greedy, Greedy)
         check_choice("agent.judged", self.judged, Judges)
         object.__setattr__(self, "reward", tuple(self.reward))
-        if not 0 <= self.rate <= 1 or self.warmup < 0 or self.entropy < 0 or min(self.reward) < 0:
+        shares = (self.rate, self.rate if self.drawn is None else self.drawn)
+        if not 0 <= min(shares) <= max(shares) <= 1 or min(self.warmup, self.entropy, *self.reward) < 0:
             raise InputError(
-                f"an agent of rate {self.rate}, warmup {self.warmup}, entropy {self.entropy} and reward {self.reward} "
-                f"cannot be; give a rate from 0 to 1, and the others 0 or more"
+                f"an agent of rate {self.rate}, drawn {self.drawn}, warmup {self.warmup}, entropy {self.entropy} and "
+                f"reward {self.reward} cannot be; give shares from 0 to 1, and the others 0 or more"
+            )
+        if self.drawn is not None and self.kind != "random":
+            raise InputError(
+                f"agent.drawn is {self.drawn}, and agent.kind {self.kind}: only random draws so; leave it out"
             )
 
     @staticmethod
@@ -85,7 +93,7 @@ class Choice(NamedTuple):
 
     logits: Tensor | None  # [B,N]
     action: Tensor  # bool [B,N]: drawn
-    greedy: Tensor  # bool [B,N]: the likeliest
+    greedy: Tensor  # bool [B,N]: the likeliest; the control's any
     active: Tensor  # bool []: the warm-up is over
 
 
@@ -145,8 +153,9 @@ class Purifier(nn.Module):
             self.steps += 1
         luck = torch.rand(patches.shape[:2], device=patches.device)
         if self.policy is None:
-            action = (luck < self.agent.rate) & active
-            return Choice(None, action, action, active)
+            action = luck < (self.agent.rate if self.agent.drawn is None else self.agent.drawn)
+            taught = action if self.agent.greedy == "likely" else likeliest(torch.rand_like(luck), self.agent.rate)
+            return Choice(None, action & active, taught & active, active)
         logits = self.policy(patches, cls, positions)
         return Choice(logits, (luck < logits.sigmoid()) & active, self._likeliest(logits) & active, active)
 
@@ -267,7 +276,7 @@ def policy_loss(trial: Trial, pids: Tensor, agent: Agent) -> Tensor:
 def watched(trial: Trial, pids: Tensor, agent: Agent) -> dict[str, Tensor]:
     """What the agent does, for the log: the share that it `erased` and would erase at its likeliest, its `reward`.
 
-    `keeps_all` and `erases_all` are 1 where a policy has collapsed.
+    `keeps_all` and `erases_all` are 1 where a policy has collapsed, or what it is likeliest to do has.
     """
     choice = trial.choice
     drawn, _ = rewards(trial, pids, agent)
@@ -278,7 +287,9 @@ def watched(trial: Trial, pids: Tensor, agent: Agent) -> dict[str, Tensor]:
     }
     if choice.logits is not None:
         expected = choice.logits.detach().sigmoid().mean()
-        seen |= {"keeps_all": (expected < COLLAPSED).float(), "erases_all": (expected > 1 - COLLAPSED).float()}
+        likely = torch.where(choice.active, choice.greedy.float().mean(), expected)  # in the warm-up it erases nothing
+        least, most = torch.stack([expected, likely]).aminmax()
+        seen |= {"keeps_all": (least < COLLAPSED).float(), "erases_all": (most > 1 - COLLAPSED).float()}
     return seen
 
 
