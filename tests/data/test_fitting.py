@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -80,15 +81,48 @@ def test_somebody_all_outside(samples: list[Sample]) -> None:
     assert "outside it like all other joints" in said
 
 
-@pytest.mark.parametrize(("scale", "what"), [(2.0, "larger"), (4.0, "larger"), (0.5, "smaller"), (0.25, "smaller")])
-def test_another_size(scale: float, what: str, samples: list[Sample]) -> None:
-    scaled = people(24) * torch.tensor([scale, scale, 1.0])
+@pytest.mark.parametrize(
+    ("x", "y", "what", "joint"),
+    [
+        (2.0, 2.0, "larger", "lowest"),
+        (4.0, 4.0, "larger", "lowest"),
+        (1.25, 1.25, "larger", "lowest"),
+        (1.0, 1.5, "larger", "lowest"),
+        (1.25, 1.0, "larger", "rightmost"),
+        (0.5, 0.5, "smaller", "lowest"),
+        (0.25, 0.25, "smaller", "lowest"),
+        (1.0, 2 / 3, "smaller", "lowest"),
+        (0.75, 0.75, "smaller", "rightmost"),
+        (0.75, 1.0, "smaller", "rightmost"),
+    ],
+)
+def test_another_size(x: float, y: float, what: str, joint: str, samples: list[Sample]) -> None:
+    scaled = people(24) * torch.tensor([x, y, 1.0])
     scaled[0] = 0.0
     said = refusal(scaled, samples)
-    assert f"it was made for {what} pictures: query/1.png is 40 x 80 pixels, its " in said
-    assert "its lowest joint, and most people are like that" in said
-    lowest = scaled[1, scaled[1, :, 1].argmax()]
-    assert f"y={lowest[1].item():g} " in said
+    row = int(re.search(r"query/(\d+)\.png is 40 x 80 pixels, its ", said)[1])  # type: ignore[index]
+    axis = ("rightmost", "lowest").index(joint)
+    farthest = scaled[row, scaled[row, :, axis].argmax()]
+    assert f"it was made for {what} pictures: query/{row}.png" in said
+    assert f" x={farthest[0].item():g} y={farthest[1].item():g} score=0.8, its {joint} joint, and most people" in said
+
+
+@pytest.mark.parametrize(("x", "y"), [(1.25, 1.25), (0.75, 0.75), (1.0, 1.5), (1.0, 2 / 3), (1.5, 1.0), (2 / 3, 1.0)])
+def test_the_street_at_another_size_does_not_fit(x: float, y: float) -> None:
+    street = read_set("street")
+    scale = torch.tensor([x, y, 1.0])
+    for samples in street.by_name.values():
+        keypoints = load_keypoints(street.root / KEYPOINTS).lookup([sample.name for sample in samples])[0]
+        check_fit(keypoints, samples, FILE)
+        with pytest.raises(InputError, match=r"was made for (larger|smaller) pictures"):
+            check_fit(keypoints * scale, samples, FILE)
+
+
+def test_people_behind_a_counter_are_no_other_size(samples: list[Sample]) -> None:
+    busts = people(24)
+    busts[:, 11:] = 0.0  # from the hips on
+    busts[:, :11, 1] *= 0.5
+    check_fit(busts, samples, FILE)
 
 
 def test_a_few_people_who_are_small_are_no_other_size(samples: list[Sample]) -> None:
