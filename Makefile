@@ -33,7 +33,7 @@ hooks: $(VENV)/.ready
 	$(BIN)/pre-commit install
 
 bench: $(VENV)/.ready
-	for name in metrics distance coarse_to_fine large rerank loading world train encode heap query_cost search; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in metrics distance coarse_to_fine large rerank loading world train encode heap query_cost search indexing service; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 # The registry's newest torch, timm's partner torchvision and all: about 6 GB. uv halves the time where it is present.
 $(VENV)/.ready: pyproject.toml

@@ -23,7 +23,8 @@ from halfseen.data.sampling import IdentityBatches
 from halfseen.encode import normalised
 from halfseen.methods.ogfr import METHOD, OGFR
 from halfseen.nets.branches import Teacher
-from halfseen.nets.purification import Judged, Judges, Purifier, gain, likeliest
+from halfseen.nets.purification import Judges, Purifier, likeliest
+from halfseen.nets.reinforcement import Judged, gain
 from halfseen.ops.parts import grid_labels
 from halfseen.printing import print_line
 from halfseen.recipe import Recipe

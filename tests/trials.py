@@ -8,7 +8,8 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from halfseen.nets.purification import Choice, Judged, Trial
+from halfseen.nets.purification import Choice
+from halfseen.nets.reinforcement import Judged, Trial
 
 
 def dice(seed: int) -> torch.Generator:

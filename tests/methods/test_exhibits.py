@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from halfseen.methods import METHODS, pirt, tsd
-from halfseen.nets.purification import erasures
+from halfseen.nets.reinforcement import erasures
 from halfseen.recipe import Exhibit
 from halfseen.types import Cues
 from tiny_methods import IMAGE, PEOPLE, pictures, tiny_config, tiny_cues, tiny_network, tiny_views

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from halfseen.nets.heads import Necks
-from halfseen.nets.purification import Agent, Policy, Purifier, Trial, judge, policy_loss, watched
+from halfseen.nets.purification import Agent, Policy, Purifier
+from halfseen.nets.reinforcement import Trial, judge, policy_loss, watched
 from halfseen.types import InputError
 from trials import dice, linear_trial, trial
 

@@ -9,17 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from halfseen.nets.purification import (
-    Agent,
-    Judged,
-    advantage,
-    credits,
-    doubt,
-    gain,
-    reinforce,
-    reward,
-    triplet_gap,
-)
+from halfseen.nets.purification import Agent
+from halfseen.nets.reinforcement import Judged, advantage, credits, doubt, gain, reinforce, reward, triplet_gap
 from trials import actions, coins, dice, linear_trial, table, trial
 
 GAIN_ALONE = (1.0, 0.0, 0.0)

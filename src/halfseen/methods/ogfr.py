@@ -36,7 +36,8 @@ from torch import Tensor, nn
 
 from halfseen.nets.branches import Branch, Look, Teacher
 from halfseen.nets.patterns import KINDS, PATTERNS, Patterns
-from halfseen.nets.purification import Agent, Trial, erasures, policy_loss, watched
+from halfseen.nets.purification import Agent
+from halfseen.nets.reinforcement import Trial, erasures, policy_loss, watched
 from halfseen.nets.trunk import Trunk
 from halfseen.ops.distance import VisibleParts
 from halfseen.ops.groupings import GROUPINGS, grouping_named

@@ -10,7 +10,8 @@ from timm.layers.drop import DropPath
 from torch import Tensor, nn
 
 from halfseen.nets.heads import Necks, PixelParts
-from halfseen.nets.purification import Agent, Choice, Judged, Judges, Purifier, Trial, judge
+from halfseen.nets.purification import Agent, Choice, Judges, Purifier
+from halfseen.nets.reinforcement import Judged, Trial, judge
 from halfseen.nets.trunk import Trunk
 from halfseen.ops.pooling import pool
 
