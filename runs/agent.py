@@ -47,12 +47,12 @@ def learned(folder: Path, splits: Splits) -> tuple[OGFR, Recipe]:
     return cast(OGFR, network.eval().requires_grad_(False)), last.recipe
 
 
-def batches(recipe: Recipe, grouping: str, splits: Splits) -> list[Batch]:
+def batches(recipe: Recipe, grouping: str, splits: Splits, count: int | None = BATCHES) -> list[Batch]:
     cues = find_cues(splits, splits.train, ["parts"], grouping)
     pictures = Pictures(splits.train, augment_of(recipe).at_test(), cues, labels=labels_of(splits.train))
     pids = [sample.pid for sample in splits.train]
     drawn = IdentityBatches(pids, recipe.people, recipe.images, seed=0)
-    return [pictures.batch(rows) for rows in list(drawn)[:BATCHES]]
+    return [pictures.batch(rows) for rows in list(drawn)[:count]]
 
 
 class Trials:
