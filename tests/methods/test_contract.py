@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from halfseen.methods import METHODS, bpbreid, pcb, pgfl_kd, pirt
-from halfseen.recipe import learning_rate
+from halfseen.recipe import Method, learning_rate
 from halfseen.types import Cues, Embedding, InputError
 from halfseen.weights import plain, rebuilt
 from tiny_methods import (
@@ -44,17 +44,18 @@ def network(name: str) -> nn.Module:
     return tiny_network(name, tiny_config(name))
 
 
-def shown(name: str, rows: slice) -> Cues:
+def shown(method: Method, rows: slice) -> Cues:
     """What the method may see at test time of the tiny cues of some pictures."""
-    needed = METHODS[name].needs["test"]
-    return Cues(**{cue: values[rows] for cue, values in vars(tiny_cues(rows.stop)).items() if cue in needed})
+    needed = method.needs["test"]
+    known = {cue: values for cue, values in vars(tiny_cues(rows.stop)).items() if values is not None}
+    return Cues(**{cue: values[rows] for cue, values in known.items() if cue in needed})
 
 
 def encoded(name: str, network: nn.Module, images: Tensor, cues: Cues | None = None) -> Embedding:
     """With the cues that the method declares, or these."""
     network.eval()
     with torch.no_grad():
-        return METHODS[name].embed(network(images, cues or shown(name, slice(0, len(images)))))
+        return METHODS[name].embed(network(images, cues or shown(METHODS[name], slice(0, len(images)))))
 
 
 def test_methods_are_known_by_their_names(name: str) -> None:
@@ -78,12 +79,12 @@ def test_embeddings_have_a_row_per_picture_and_a_visibility_of_0_to_1(name: str,
 def test_a_batch_of_two_equals_two_of_one(name: str, network: nn.Module) -> None:
     images = pictures(2)
     both = encoded(name, network, images)
-    each = [encoded(name, network, images[i : i + 1], shown(name, slice(i, i + 1))) for i in range(2)]
+    each = [encoded(name, network, images[i : i + 1], shown(METHODS[name], slice(i, i + 1))) for i in range(2)]
     torch.testing.assert_close(both.vectors, torch.cat([e.vectors for e in each]), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(both.visibility, torch.cat([e.visibility for e in each]))
 
 
-def poisoned(name: str, count: int) -> Cues:
+def poisoned(method: Method, count: int) -> Cues:
     """The cues that the method declares for test time, and nonsense in place of all others."""
     nonsense: dict[str, Tensor | None] = {
         "keypoints": torch.full((count, 17, 3), torch.nan),
@@ -92,19 +93,36 @@ def poisoned(name: str, count: int) -> Cues:
         "hidden": torch.ones(count, *IMAGE, dtype=torch.bool),
         "occluder": torch.full((count,), 99),
     }
-    needed = METHODS[name].needs["test"]
+    needed = method.needs["test"]
     told = {*needed, "hidden"} if needed else set()  # who sees cues is told what an edit hides of them
     return Cues(**nonsense | {cue: vars(tiny_cues(count))[cue] for cue in told})
 
 
 def test_C13_evaluation_does_not_look_at_cues_that_are_not_declared(name: str, network: nn.Module) -> None:
-    with_cues = encoded(name, network, pictures(2), poisoned(name, 2))
+    with_cues = encoded(name, network, pictures(2), poisoned(METHODS[name], 2))
     without = encoded(name, network, pictures(2))
     assert torch.equal(with_cues.vectors, without.vectors)
     assert torch.equal(with_cues.visibility, without.visibility)
     if METHODS[name].needs["test"]:
         with pytest.raises(InputError, match="at test time too"):
             encoded(name, network, pictures(2), Cues())
+
+
+def configs() -> dict[str, tuple[str, Any]]:
+    rows = {f"{name} {row}": (name, config) for name in NAMES for row, config in METHODS[name].rows.items()}
+    return {name: (name, METHODS[name].config()) for name in NAMES} | rows
+
+
+@pytest.mark.parametrize(("name", "config"), configs().values(), ids=configs())
+def test_C13_nor_does_that_of_any_row(name: str, config: Any) -> None:
+    tiny = {"backbone": tiny_config(name).backbone} | ({"reduction": 24} if getattr(config, "reduction", None) else {})
+    config = dataclasses.replace(config, **tiny)
+    method, network = METHODS[name].of(config), tiny_network(name, config).eval()
+    with torch.no_grad():
+        with_cues = method.embed(network(pictures(2), poisoned(method, 2)))
+        without = method.embed(network(pictures(2), shown(method, slice(0, 2))))
+    assert torch.equal(with_cues.vectors, without.vectors)
+    assert torch.equal(with_cues.visibility, without.visibility)
 
 
 def test_training_does_not_look_at_cues_that_are_not_declared(name: str, network: nn.Module) -> None:
@@ -163,11 +181,6 @@ def test_C6_triplets_read_before_the_neck_and_identities_after_it(name: str) -> 
     other = method.losses(out._replace(logits={"global": -out.logits["global"]}), tiny_batch(), config)
     assert terms["identity"] != other["identity"]
     assert terms["triplet"] == other["triplet"]
-
-
-def configs() -> dict[str, tuple[str, Any]]:
-    rows = {f"{name} {row}": (name, config) for name in NAMES for row, config in METHODS[name].rows.items()}
-    return {name: (name, METHODS[name].config()) for name in NAMES} | rows
 
 
 @pytest.mark.parametrize(("method", "config"), configs().values(), ids=configs())

@@ -22,7 +22,7 @@ SIZE = (64, 32)
 
 def make(**options: Any) -> Any:
     torch.manual_seed(0)
-    return make_backbone(HYBRID, image=SIZE, **{"weights": "none", **options}).eval()
+    return make_backbone(HYBRID, **{"image": SIZE, "weights": "none", **options}).eval()
 
 
 def draw() -> Tensor:
@@ -49,6 +49,16 @@ def test_its_grid_is_a_sixteenth_of_the_picture_and_is_not_refined() -> None:
     assert backbone.grid == (4, 2)
     assert grid.cells.shape == (2, 192, 4, 2)
     assert grid.cls.shape == (2, 192)
+
+
+@pytest.mark.parametrize(("size", "cells"), [((8, 8), (1, 1)), ((64, 12), (4, 1)), ((20, 33), (2, 3))])
+def test_what_is_smaller_than_a_patch_is_one(size: tuple[int, int], cells: tuple[int, int]) -> None:
+    backbone = make(image=size)
+    with torch.no_grad():
+        grid = backbone(torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0)))
+    assert backbone.grid == cells == grid.cells.shape[2:]
+    assert grid.cells.isfinite().all()
+    assert not torch.allclose(grid.cls[0], grid.cls[1])
 
 
 def test_what_the_stem_sees_is_the_map_of_the_whole_network_at_a_sixteenth() -> None:

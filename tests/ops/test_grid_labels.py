@@ -70,6 +70,23 @@ def test_part_labels_may_come_at_any_resolution(size: tuple[int, int]) -> None:
     assert not got[:, 0].any()
 
 
+@pytest.mark.parametrize("size", [(2, 1), (7, 3), (3, 5), (4, 2), (9, 2)])
+def test_labels_of_other_grids_go_to_the_cells_that_they_touch(size: tuple[int, int]) -> None:
+    labels = torch.randint(0, 5, (9, *size), generator=torch.Generator().manual_seed(0))  # 4 is no part of three
+    got, seen = parts.grid_labels(Cues(parts=labels), "three", GRID, IMAGE), set()
+    for picture in range(len(labels)):
+        for row in range(GRID[0]):
+            for column in range(GRID[1]):
+                rows = range(row * size[0] // GRID[0], -(-(row + 1) * size[0] // GRID[0]))
+                columns = range(column * size[1] // GRID[1], -(-(column + 1) * size[1] // GRID[1]))
+                touched = [int(labels[picture, y, x]) for y in rows for x in columns]
+                counts = [touched.count(part) for part in (1, 2, 3)]
+                best = counts.index(max(counts)) + 1 if 2 * sum(counts) >= len(touched) else 0
+                assert got[picture, row, column] == best
+                seen.add(best)
+    assert len(seen) > 2
+
+
 def test_fields_become_labels_the_way_of_the_paper() -> None:
     fields = torch.rand(3, 36, 4, 2, generator=torch.Generator().manual_seed(1)) * 0.51  # half the cells are background
     cues = Cues(fields=fields, keypoints=torch.zeros(3, 17, 3))  # fields go before keypoints
