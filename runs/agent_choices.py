@@ -2,10 +2,10 @@
 
 TRAINING is the folder of one, whose last checkpoint still has the teacher; ROOT is the world that it learned from. For
 each choice that the ladder offers about the agent (what it sees, what is rewarded, what a reward is compared with,
-whose it is) a policy begins anew and alone, before a teacher that stays as it is: PASSES over the same training
-pictures, Adam at RATE, as in the mini tier. A line for each: the share that it draws at last; how many of the 15 % that
-it likes least show no part of anybody, and of all patches; what erasing those costs the teacher's parts, and as many by
-chance.
+whose it is) a policy begins anew and alone, before a teacher that stays as it is: PASSES over the same batches of
+training pictures, Adam at RATE, the highest of the mini tier's. A line for each, from other batches: the share that it
+draws at last; how many of the 15 % that it likes least show no part of anybody, and of all patches; what the teacher's
+parts gain if those are erased, and if as many are by chance. One seed: small differences are none.
 """
 
 from __future__ import annotations
@@ -91,6 +91,8 @@ class Bench:
 
 def choices(names: list[str]) -> dict[str, Agent]:
     rows = {name: cast(Config, row).agent for name, row in METHOD.rows.items() if name.startswith(BEGINNINGS)}
+    if unknown := set(names) - set(rows):
+        sys.exit(f"{min(unknown)} is no choice about the agent; there are {', '.join(rows)}")
     return {name: Agent.of({**vars(rows[name]), "warmup": 0}) for name in names or rows}
 
 

@@ -302,18 +302,18 @@ def test_a_folder_in_the_place_of_the_file_is_told_before_the_work(samples: list
             make(samples, root, replace=replacing)
 
 
-def spread(folder: Path, samples: list[Sample], score: float = 0.75) -> Tensor:
+def spread(folder: Path, samples: list[Sample]) -> Tensor:
     """Fields of 6 × 4 cells with a peak in one of them, for pictures of 12 × 8: where it is, [n,17,3]."""
     dice = np.random.default_rng(0)
     rows, columns = dice.integers(0, 6, (len(samples), 17)), dice.integers(0, 4, (len(samples), 17))
     for number, sample in enumerate(samples):
         fields = np.zeros((36, 6, 4), np.float32)
-        fields[np.arange(17), rows[number], columns[number]] = score
+        fields[np.arange(17), rows[number], columns[number]] = 0.75
         path = folder / f"{sample.name}.npy"
         path.parent.mkdir(parents=True, exist_ok=True)
         np.save(path, fields)
     places = torch.from_numpy(np.stack([2 * columns + 0.5, 2 * rows + 0.5], axis=2)).float()
-    return torch.cat([places, torch.full((len(samples), 17, 1), score)], dim=2)
+    return torch.cat([places, torch.full((len(samples), 17, 1), 0.75)], dim=2)
 
 
 @pytest.mark.parametrize(("folder", "workers"), [(None, 2), ("mine", 1)])
@@ -327,18 +327,6 @@ def test_confidence_fields(folder: str | None, workers: int, samples: list[Sampl
         (root / (folder or FIELDS_FOLDER) / f"{samples[3].name}.npy").unlink()
     with pytest.raises(InputError, match=f"holds no confidence fields of {samples[3].name}; .* with --results$"):
         make_cues(told, samples, root / "again.npz", workers=1)
-
-
-def test_fields_that_were_made_anew_are_another_source(samples: list[Sample], root: Path) -> None:
-    names = tuple(sample.name for sample in samples)
-    spread(root / FIELDS_FOLDER, samples)
-    told, out = Ask("bpbreid-fields", root, names), root / "keypoints.npz"
-    make_cues(told, samples, out, workers=1)
-    assert make_cues(told, samples, out, workers=1).made == 0
-    places = spread(root / FIELDS_FOLDER, samples, score=0.5)
-    with pytest.raises(InputError, match="holds keypoints from another source"):
-        make_cues(told, samples, out, workers=1)
-    assert torch.allclose(make_cues(told, samples, out, replace=True, workers=1).keypoints, places)
 
 
 def test_a_sheet_shows_some_of_the_pictures(samples: list[Sample], root: Path) -> None:

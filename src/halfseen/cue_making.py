@@ -37,7 +37,6 @@ Name: TypeAlias = Literal["keypointrcnn", "vitpose", "mediapipe", "coco-json", "
 Look: TypeAlias = Callable[[Sequence[str], Sequence[Tensor]], list[People]]  # names and images → the people in each
 
 CHUNK = 32
-TOLD_BY = 32  # files of fields that tell whether it is still the same fields
 ON_SHEET, COLUMNS = 32, 8
 
 
@@ -65,18 +64,11 @@ class Ask:
         if self.weights is not None:
             raise InputError(f"--weights is for networks; {self.estimator} reads --results that another tool has left")
         if self.estimator == "bpbreid-fields":
-            folder = str(self.results or FIELDS_FOLDER)
-            return f"peaks of BPBreID's confidence fields in {folder} {_digest(self._some_fields(folder))}"
+            return f"peaks of BPBreID's confidence fields in {self.results or FIELDS_FOLDER}"
         if self.results is None or not self.results.exists():
             found = "is missing" if self.results is None else f"{shown(self.results)} does not exist"
             raise InputError(f"coco-json: --results {found}; name the JSON file or folder of the other tool")
-        files = sorted(self.results.rglob("*.json")) if self.results.is_dir() else [self.results]
-        return f"coco-json {self.results.name} {_digest(files)}"
-
-    def _some_fields(self, folder: str) -> list[Path]:
-        """Files of fields from all over the set: all of them are gigabytes, and who makes them anew changes most."""
-        some = self.names[:: max(1, len(self.names) // TOLD_BY)]
-        return [path for name in some if (path := find_fields(self.root, name, folder))]
+        return f"coco-json {self.results.name} {_digest(self.results)}"
 
 
 class Chunk(NamedTuple):
@@ -293,7 +285,8 @@ def _remove_if_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-def _digest(files: Sequence[Path]) -> str:
+def _digest(results: Path) -> str:
+    files = sorted(results.rglob("*.json")) if results.is_dir() else [results]
     digest = sha256()
     for file in files:
         digest.update(file.read_bytes())

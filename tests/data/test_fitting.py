@@ -103,8 +103,10 @@ def test_another_size(x: float, y: float, what: str, joint: str, samples: list[S
     row = int(re.search(r"query/(\d+)\.png is 40 x 80 pixels, its ", said)[1])  # type: ignore[index]
     axis = ("rightmost", "lowest").index(joint)
     farthest = scaled[row, scaled[row, :, axis].argmax()]
-    assert f"it was made for {what} pictures: query/{row}.png" in said
-    assert f" x={farthest[0].item():g} y={farthest[1].item():g} score=0.8, its {joint} joint, and most people" in said
+    assert f"it was made for {what} pictures: " in said
+    assert f" x={farthest[0].item():g} y={farthest[1].item():g} score=0.8; make it again" in said
+    assert ("people's lowest joint, in heights, is " if axis else "people's middle, in widths, is ") in said
+    assert ("or give joints outside the score 0" in said) == (what == "larger")
 
 
 @pytest.mark.parametrize(("x", "y"), [(1.25, 1.25), (0.75, 0.75), (1.0, 1.5), (1.0, 2 / 3), (1.5, 1.0), (2 / 3, 1.0)])
@@ -116,6 +118,26 @@ def test_the_street_at_another_size_does_not_fit(x: float, y: float) -> None:
         check_fit(keypoints, samples, FILE)
         with pytest.raises(InputError, match=r"was made for (larger|smaller) pictures"):
             check_fit(keypoints * scale, samples, FILE)
+
+
+@pytest.mark.parametrize("side", [0.0, 1.0, None])
+def test_people_cut_in_half_are_no_other_size(side: float | None, samples: list[Sample]) -> None:
+    street = read_set("street")
+    keypoints = load_keypoints(street.root / KEYPOINTS).lookup([sample.name for sample in street.train])[0][:24]
+    height, width = stored_sizes(street.train[:24]).T
+    keypoints[..., 0] *= 2 * WIDTH / width[:, None]  # stretched to two pictures side by side
+    keypoints[..., 1] *= HEIGHT / height[:, None]
+    keypoints[..., 0] -= WIDTH * (torch.arange(24)[:, None] % 2 if side is None else side)
+    inside = (keypoints[..., 0] >= 0) & (keypoints[..., 0] <= WIDTH - 1)
+    keypoints[..., 2] *= inside
+    check_fit(keypoints, samples, FILE)
+
+
+def test_guesses_of_what_the_picture_does_not_show_are_no_other_size(samples: list[Sample]) -> None:
+    halves = people(24)
+    halves[:, 13:, 1] = 1.6 * HEIGHT  # knees and ankles
+    halves[:, 13:, 2] = 0.05
+    check_fit(halves, samples, FILE)
 
 
 def test_people_behind_a_counter_are_no_other_size(samples: list[Sample]) -> None:

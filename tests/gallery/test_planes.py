@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -111,6 +112,12 @@ def test_the_bound_holds_and_is_of_use(kind: str, halved: bool) -> None:
     assert torch.equal(least, lowest.view(-1, bounds.BLOCK, 8).amin(1))
     apart = (distances - lowest[:500])[distances < math.inf]
     assert kind == "faint" or float(apart.mean()) < 0.06
+
+
+def test_rows_are_found_by_their_ids_in_any_order() -> None:
+    rows = replace(kept(made(6, (3, 64), 1, "plain")), ids=torch.tensor([9, 2, 7, 4, 11, 5]))
+    assert rows.named(torch.tensor([4, 9, 4, 1, 12, 8])).tolist() == [3, 0, 3]
+    assert rows.named(torch.tensor([], dtype=torch.int64)).tolist() == []
 
 
 def watched(monkeypatch: pytest.MonkeyPatch, name: str) -> list[tuple[Any, ...]]:

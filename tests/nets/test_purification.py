@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from halfseen.nets.heads import Necks
-from halfseen.nets.purification import Agent, Policy, Purifier
+from halfseen.nets.purification import Agent, Greedy, Policy, Purifier
 from halfseen.nets.reinforcement import Trial, judge, policy_loss, watched
 from halfseen.types import InputError
 from trials import dice, linear_trial, trial
@@ -242,11 +242,21 @@ def test_doubt_outbids_the_budget_only_where_it_is_paid_too_well(entropy: float,
 
 
 @pytest.mark.parametrize(
-    ("bias", "likely", "keeps", "erases"),
-    [(-9.0, 0.25, 1, 0), (-2.0, 0.25, 0, 0), (-2.0, 0.0, 1, 0), (9.0, 0.25, 0, 1), (2.0, 1.0, 0, 1)],
+    ("greedy", "bias", "likely", "keeps", "erases"),
+    [
+        ("budget", -9.0, 0.25, 1, 0),
+        ("budget", -2.0, 0.25, 0, 0),
+        ("budget", -2.0, 0.0, 0, 0),  # of few patches a budget may be none
+        ("budget", 9.0, 0.25, 0, 1),
+        ("likely", -2.0, 0.0, 1, 0),
+        ("likely", -0.1, 0.25, 0, 0),
+        ("likely", 2.0, 1.0, 0, 1),
+    ],
 )
-def test_a_policy_that_collapsed_is_reported_by_name(bias: float, likely: float, keeps: int, erases: int) -> None:
-    agent = Agent(warmup=0, rate=0.25)
+def test_a_policy_that_collapsed_is_reported_by_name(
+    greedy: Greedy, bias: float, likely: float, keeps: int, erases: int
+) -> None:
+    agent = Agent(warmup=0, rate=0.25, greedy=greedy)
     logits, action = torch.full((2, 4), bias), torch.tensor([[True, False, False, False], [False] * 4])
     it = trial(torch.tensor([0.5, 0.1]), torch.zeros(2), action, logits)
     it = it._replace(choice=it.choice._replace(greedy=torch.arange(8).view(2, 4) < 8 * likely))
@@ -264,7 +274,7 @@ def test_a_policy_that_collapsed_is_reported_by_name(bias: float, likely: float,
 
 
 def test_a_policy_that_is_not_asked_yet_has_not_collapsed() -> None:
-    purifier = Purifier(8, Agent(warmup=3))
+    purifier = Purifier(8, Agent(warmup=3, greedy="likely"))
     it = drawn_by(purifier, views(), lambda action: action.float().mean(1))
     seen = watched(it, torch.zeros(2, dtype=torch.int64), purifier.agent)
     assert [seen[name].item() for name in ("erased_greedy", "keeps_all", "erases_all")] == [0, 0, 0]
@@ -273,7 +283,7 @@ def test_a_policy_that_is_not_asked_yet_has_not_collapsed() -> None:
 def test_agents_come_back_from_json() -> None:
     agent = Agent(kind="random", rate=0.2, reward=(1.0, 0.0, 2.0))
     saved = {"kind": "random", "rate": 0.2, "reward": [1.0, 0.0, 2.0]}
-    assert Agent.of(saved) == agent
+    assert Agent.of(saved) == agent == Agent(kind="random", rate=0.2, drawn=0.2, reward=(1.0, 0.0, 2.0))
     assert Agent.of(agent) is agent
 
 

@@ -70,6 +70,15 @@ def form_of(*fields: tuple[str, str]) -> bytes:
     return "&".join(f"{name}={value}" for name, value in fields).encode()
 
 
+def filled(*fields: tuple[str, str | None, bytes]) -> bytes:
+    """A form as a browser sends it: names of fields and of files, and what they hold."""
+    parts = b""
+    for name, file, data in fields:
+        told = f'; filename="{file}"\r\nContent-Type: application/octet-stream' if file is not None else ""
+        parts += f'--x\r\nContent-Disposition: form-data; name="{name}"{told}\r\n\r\n'.encode() + data + b"\r\n"
+    return parts + b"--x--\r\n"
+
+
 def wished(body: bytes, kind: str = "application/x-www-form-urlencoded", *, whole: bool = True) -> Wish:
     """What the service reads in a request."""
     told = [{"type": "http.request", "body": body, "more_body": not whole}, {"type": "http.disconnect"}]
@@ -115,3 +124,28 @@ def test_whoever_goes_away_or_sends_no_form_is_not_at_fault_of_ours() -> None:
         with pytest.raises(HTTPException) as raised:
             wished(body, kind, whole=whole)
         assert raised.value.status_code == 400
+
+
+def test_pictures_come_with_a_form_and_are_closed_after_it() -> None:
+    body = filled(("like", None, b"3"), ("pictures", "a.png", b"abc"), ("pictures", "", b""), ("pictures", "", b"d"))
+    told = [{"type": "http.request", "body": body, "more_body": False}]
+    headers = [(b"content-type", b"multipart/form-data; boundary=x")]
+
+    async def receive() -> Any:
+        return told.pop(0)
+
+    async def read() -> None:
+        reading = wish_of(Request({"type": "http", "app": None, "headers": headers}, receive))
+        wish = await anext(reading)
+        assert wish.like == [3]
+        assert [await picture.read() for picture in wish.pictures] == [b"abc", b"d"]  # no file was chosen in the second
+        files = [picture.file for picture in wish.pictures]
+        assert not any(file.closed for file in files)
+        await reading.aclose()
+        assert all(file.closed for file in files)
+
+    asyncio.run(read())
+
+
+def test_a_form_without_a_chosen_file_has_no_pictures() -> None:
+    assert wished(filled(("pictures", "", b"")), "multipart/form-data; boundary=x") == Wish()

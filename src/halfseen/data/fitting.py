@@ -18,8 +18,9 @@ from halfseen.types import InputError, Sample
 SURE = 0.5  # a joint's score from which it is taken at its word
 FAR = 1.0  # widths or heights beyond the picture's edge; estimators often guess a hidden leg a little below it
 ENOUGH = 20  # people from whom the size that a file was made for can be told
-MIDDLE = 0.42, 0.58  # of the width, where half of the people stand: in all sets at hand it is 0.48 to 0.50
-LOWEST = 0.7, 1.05  # of the height, where the lowest joint is of half of those whose ankles are known: 0.85 to 0.95
+MIDDLE = 0.42, 0.58  # of the width, where people stand: in all sets at hand half of them below 0.48 to 0.50
+REACH = 0.75, 1.02  # of the width, to where one in twenty has a joint: 0.88 to 0.98; of people cut in half 0.8 to 1
+LOWEST = 0.7, 1.05  # of the height, where those whose ankles are known have their lowest joint: half below 0.87 to 0.93
 ANKLES = [JOINTS.index(f"{side}_ankle") for side in ("left", "right")]
 ORIENTATION = 0x0112  # EXIF's number
 
@@ -56,27 +57,35 @@ def check_fit(keypoints: Tensor, samples: Sequence[Sample], file: Path) -> None:
 
 
 def _check_size(keypoints: Tensor, samples: Sequence[Sample], sizes: Tensor, file: Path) -> None:
-    """Refuse what was made for larger or smaller pictures: usual people then stand beside their crops' middle, or end
-    above or below their lower edge."""
-    scored = keypoints[..., 2] > 0
+    """Refuse what was made for larger or smaller pictures: usual people then end below or far above the lower edge, or
+    stand beside the middle and reach beyond the right edge, or nowhere near it."""
+    sure = keypoints[..., 2] >= SURE
     places = keypoints[..., :2] / sizes.flip(1)[:, None]
-    first, last = (torch.where(scored, places[..., 0], edge) for edge in (torch.inf, -torch.inf))
-    middle = (first.amin(1) + last.amax(1)) / 2
-    lowest = torch.where(scored, places[..., 1], -torch.inf)
-    for found, place, usual, joints, what in (
-        (scored[:, ANKLES].any(1), lowest.amax(1), LOWEST, lowest, "lowest joint"),
-        (scored.any(1), middle, MIDDLE, last, "rightmost joint"),
+    left, _ = torch.where(sure[..., None], places, torch.inf).amin(1).unbind(1)
+    right, low = torch.where(sure[..., None], places, -torch.inf).amax(1).unbind(1)
+    middle, known, standing = (left + right) / 2, sure.any(1), sure[:, ANKLES].any(1)
+    if int(standing.sum()) >= ENOUGH and (wrong := _beyond(float(low[standing].median()), LOWEST)):
+        at, usual, who, values, what = low, LOWEST, standing, keypoints[..., 1], "lowest joint, in heights"
+    elif (
+        int(known.sum()) >= ENOUGH
+        and (wrong := _beyond(float(middle[known].median()), MIDDLE))
+        and wrong == _beyond(float(right[known].quantile(0.95)), REACH)
     ):
-        if int(found.sum()) < ENOUGH or usual[0] <= (half := float(place[found].median())) <= usual[1]:
-            continue
-        larger = half > usual[1]
-        wrong = found & (place > usual[1] if larger else place < usual[0])
-        row = int(wrong.nonzero()[0, 0])
-        raise InputError(
-            f"{shown(file)}: it was made for {'larger' if larger else 'smaller'} pictures: "
-            f"{_told(keypoints, samples, sizes, row, int(joints[row].argmax()))}, its {what}, and most people are like "
-            f"that; make it again from these pictures, scale x and y, or give joints outside the score 0"
-        )
+        at, usual, who, values, what = middle, MIDDLE, known, keypoints[..., 0], "middle, in widths"
+    else:
+        return
+    half = float(at[who].median())
+    row = int((who & (at > usual[1] if wrong == "larger" else at < usual[0])).nonzero()[0, 0])
+    joint = int(torch.where(sure[row], values[row], -torch.inf).argmax())
+    raise InputError(
+        f"{shown(file)}: it was made for {wrong} pictures: people's {what}, is {half:.2f}, where {usual[0]} to "
+        f"{usual[1]} is usual, and {_told(keypoints, samples, sizes, row, joint)}; make it again from these pictures, "
+        f"or scale x and y{', or give joints outside the score 0' if wrong == 'larger' else ''}"
+    )
+
+
+def _beyond(place: float, usual: tuple[float, float]) -> str:
+    return "larger" if place > usual[1] else "smaller" if place < usual[0] else ""
 
 
 def _told(keypoints: Tensor, samples: Sequence[Sample], sizes: Tensor, row: int, joint: int) -> str:

@@ -23,7 +23,8 @@ from halfseen.ops.bytes import HIGHEST
 from halfseen.types import InputError
 
 AHEAD = 8  # pieces that wait to be written
-BESIDE = 22  # bytes that a part of a row takes beside its numbers
+BESIDE = 18  # bytes that a part of a row takes beside its numbers
+NAMED = 24  # bytes that a row takes to be found by its id
 REACH = 4  # and these in a halved layout
 JUDGED = 64  # rows among which the error of a coarse search is measured
 ROWS_FIRST = ("ids", "sides")  # of the tensors of planes; the others have parts first
@@ -144,7 +145,7 @@ class Planes:
 
 def row_bytes(parts: int, dim: int, *, halved: bool = False) -> int:
     """How much memory a row takes."""
-    return parts * (2 * dim + BESIDE + REACH * halved)
+    return parts * (2 * dim + BESIDE + REACH * halved) + NAMED
 
 
 def _check(step: Tensor, visibility: Tensor) -> None:

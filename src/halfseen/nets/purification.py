@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 import torch
 import torch.nn.functional as F
@@ -30,18 +30,18 @@ class Agent:
     """Who erases patches, and what it learns from.
 
     `kind` "random" is the control: it draws each patch with probability `drawn` (None: `rate`), as often as a
-    policy of its rate came to, and teaches what any patches leave, as many as that policy's likeliest. `state`: a
-    policy sees the patch alone, also the class token ("context"), or also where the patch lies. `judged` are the
-    vectors whose gain counts: those of the parts, which are means of patches, or that of the whole, the class
-    token's, which has made up its mind further below and hardly looks at patches any more. `reward` weighs the gain
-    in log-likelihood of the right person, the gain in the gap of a triplet (β), and how far the erased share is
-    from `rate` (η, ρ). `baseline` is the reward of the likeliest action, or the mean of the batch's other rewards.
-    `credit` "patch" asks of each erased patch what keeping it would have changed, instead of giving all of them the
-    same reward. `greedy` is the action that is taught and compared with: the likeliest patches, as many as `rate`
-    says ("budget"), or those likelier erased than kept: a policy that is nowhere sure erases none of that kind.
-    `entropy` pays for doubt, but little: one patch too many costs η/N, and at 0.01 a third of 128 patches would be
-    erased for doubt's sake. For the first `warmup` steps nothing is erased: a network that knows nobody yet cannot
-    tell what harms it.
+    policy of its rate came to, and teaches what any patches leave, as many as that policy's likeliest; if `greedy`
+    is "likely", what it drew. `state`: a policy sees the patch alone, also the class token ("context"), or also
+    where the patch lies. `judged` are the vectors whose gain counts: those of the parts, which are means of
+    patches, or that of the whole, the class token's, which has made up its mind further below and hardly looks at
+    patches any more. `reward` weighs the gain in log-likelihood of the right person, the gain in the gap of a
+    triplet (β), and how far the erased share is from `rate` (η, ρ). `baseline` is the reward of the likeliest
+    action, or the mean of the batch's other rewards. `credit` "patch" asks of each erased patch what keeping it
+    would have changed, instead of giving all of them the same reward. `greedy` is the action that is taught and
+    compared with: the likeliest patches, as many as `rate` says ("budget"), or those likelier erased than kept: a
+    policy that is nowhere sure erases none of that kind. `entropy` pays for doubt, but little: one patch too many
+    costs η/N, and at 0.01 a third of 128 patches would be erased for doubt's sake. For the first `warmup` steps
+    nothing is erased: a network that knows nobody yet cannot tell what harms it.
     """
 
     kind: Kind = "trained"  # who erases; random: the control
@@ -70,7 +70,9 @@ class Agent:
                 f"an agent of rate {self.rate}, drawn {self.drawn}, warmup {self.warmup}, entropy {self.entropy} and "
                 f"reward {self.reward} cannot be; give shares from 0 to 1, and the others 0 or more"
             )
-        if self.drawn is not None and self.kind != "random":
+        if self.kind == "random":
+            object.__setattr__(self, "drawn", shares[1])
+        elif self.drawn is not None:
             raise InputError(
                 f"agent.drawn is {self.drawn}, and agent.kind {self.kind}: only random draws so; leave it out"
             )
@@ -127,7 +129,7 @@ class Purifier(nn.Module):
             self.steps += 1
         luck = torch.rand(patches.shape[:2], device=patches.device)
         if self.policy is None:
-            action = luck < (self.agent.rate if self.agent.drawn is None else self.agent.drawn)
+            action = luck < cast(float, self.agent.drawn)
             taught = action if self.agent.greedy == "likely" else likeliest(torch.rand_like(luck), self.agent.rate)
             return Choice(None, action & active, taught & active, active)
         logits = self.policy(patches, cls, positions)

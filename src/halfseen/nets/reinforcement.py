@@ -151,8 +151,9 @@ def watched(trial: Trial, pids: Tensor, agent: Agent) -> dict[str, Tensor]:
         "reward": drawn.mean(),
     }
     if choice.logits is not None:
-        expected = choice.logits.detach().sigmoid().mean()
-        likely = torch.where(choice.active, choice.greedy.float().mean(), expected)  # in the warm-up it erases nothing
+        expected = likely = choice.logits.detach().sigmoid().mean()
+        if agent.greedy == "likely":  # a budget is always spent; and in the warm-up nothing is erased
+            likely = torch.where(choice.active, choice.greedy.float().mean(), expected)
         least, most = torch.stack([expected, likely]).aminmax()
         seen |= {"keeps_all": (least < COLLAPSED).float(), "erases_all": (most > 1 - COLLAPSED).float()}
     return seen

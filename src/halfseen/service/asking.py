@@ -4,7 +4,7 @@ FastAPI and pydantic read the fields below as they stand, so their annotations a
 """
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Container, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Sequence
 from dataclasses import dataclass, fields
 from inspect import signature
 from typing import Annotated, Any, TypeAlias, TypeVar
@@ -13,6 +13,7 @@ from fastapi import HTTPException, Path, Query, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from pydantic import Field, TypeAdapter, ValidationError
 from starlette.datastructures import FormData
+from starlette.datastructures import UploadFile as StarletteFile
 from starlette.exceptions import HTTPException as RefusedError
 
 from halfseen.service.pictures import WHOLE, Share
@@ -73,7 +74,7 @@ SEVERAL = [field.name for field in fields(Wish) if field.default == ()]
 FORM = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": WISH.json_schema()}}}}
 
 
-async def wish_of(request: Request) -> AsyncIterator[Wish]:
+async def wish_of(request: Request) -> AsyncGenerator[Wish, None]:
     """The form that comes with `request`, which FORM describes; what it holds is open as long as one is in here.
 
     FastAPI would read it field by field, which took it longer than all else that it does for a search.
@@ -96,12 +97,17 @@ async def _form(request: Request) -> FormData:
 
 def _understood(form: FormData) -> Wish:
     """What was said in it; nothing, where one word is wanted, is not said."""
-    several = {name: values for name in SEVERAL if (values := form.getlist(name))}
+    several = {name: values for name in SEVERAL if (values := list(filter(_said, form.getlist(name))))}
     single = {name: value for name, value in form.items() if name not in SEVERAL and value != ""}
     try:
         return WISH.validate_python(several | single)
     except ValidationError as error:
         raise RequestValidationError(error.errors()) from error
+
+
+def _said(value: Any) -> bool:
+    """Not so a field for files in which nobody chose one: browsers send a file without a name or a byte."""
+    return not (isinstance(value, StarletteFile) and not value.filename and not value.size)
 
 
 def at_once(made: Callable[..., Made]) -> Callable[..., Awaitable[Made]]:
