@@ -223,7 +223,13 @@ def test_each_step_of_the_ladder_adds_one_thing() -> None:
     for before, after in pairwise(LADDER):
         one, other = told(ROWS[before]), told(ROWS[after])
         steps.append([name for name in one if name != "agent" and one[name] != other[name]])
-    assert steps == [["student"], ["pattern"], ["student", "teacher"], ["agent.kind", "agent.drawn"], ["agent.kind"]]
+    assert steps == [
+        ["student"],
+        ["pattern"],
+        ["student", "teacher"],
+        ["agent.kind", "agent.drawn"],
+        ["agent.kind", "agent.drawn"],
+    ]
     assert ROWS["6-ogfr"] == Config()
 
 
