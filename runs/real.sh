@@ -3,7 +3,7 @@
 # and without further training on Partial-REID. Some ten minutes a training on two quiet cores.
 #
 #   runs/real.sh FOLDER WEIGHTS [SEEDS]        then        python runs/table.py FOLDER --columns \
-#     cuhk03-np/market cuhk03-np+partial/market cuhk03-np+occluded/market partial-reid:occluded/market partial-reid/market
+#     cuhk03-np/market cuhk03-np+partial/market cuhk03-np+occluded/market partial-reid:occluded/all partial-reid/all
 #
 # HALFSEEN_DATA names the folder that holds both sets and the keypoints of their pictures (keypoints.npz in each). FOLDER is
 # for the trainings. WEIGHTS is timm's tf_efficientnet_lite0 as trained on ImageNet (a safetensors file), or `hub`.
