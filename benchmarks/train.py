@@ -43,7 +43,7 @@ from halfseen.types import Splits
 from measure import PRECISIONS, Options, in_turns, introduce, pace_row, paces, ratio_row, read_options, settle
 
 SEED, READY = 0, 3  # READY batches are made by each worker process before the clock starts
-STEPS = {("cpu", "full"): 1, ("cpu", "mini"): 8, ("cuda", "full"): 100, ("cuda", "mini"): 100}  # of a turn
+STEPS = {("cpu", "full"): 1, ("cpu", "mini"): 3, ("cuda", "full"): 100, ("cuda", "mini"): 100}  # of a turn
 PLAIN, BARE = "plain forward and backward", "forward and backward"
 
 

@@ -23,7 +23,7 @@ from halfseen.data.sampling import IdentityBatches
 from halfseen.encode import normalised
 from halfseen.methods.ogfr import METHOD, OGFR
 from halfseen.nets.branches import Teacher
-from halfseen.nets.purification import Judges, Purifier, likeliest
+from halfseen.nets.purification import Agent, Judges, Purifier, likeliest
 from halfseen.nets.reinforcement import Judged, gain
 from halfseen.ops.parts import grid_labels
 from halfseen.printing import print_line
@@ -60,19 +60,26 @@ class Trials:
 
     def __init__(self, network: OGFR, batch: Batch, judges: Judges) -> None:
         self.teacher = cast(Teacher, network.teacher)
-        self.purifier = cast(Purifier, self.teacher.purifier)
         self.positions, self.pids, self.judges = network.backbone.positions, batch.pids, judges
         self.tokens, _ = network._below(normalised(network, batch.images))
         self.patches = self.tokens[:, self.teacher.prefix :][:, : self.positions.shape[1]]
         self.kept = self.judged(self.patches)
+        size = (batch.images.shape[2], batch.images.shape[3])
+        labels = grid_labels(batch.cues, network.config.grouping, network.backbone.grid, size)
+        self.background = labels.flatten(1) == 0
+
+    @property
+    def purifier(self) -> Purifier:
+        """The teacher's at present."""
+        return cast(Purifier, self.teacher.purifier)
 
     def judged(self, patches: Tensor) -> Judged:
         return self.teacher.branch.judged(self.teacher.seen(self.tokens, patches), None, self.judges)
 
-    def gain(self, action: Tensor) -> Tensor:
-        """[B], of erasing where `action` [B,N] says so."""
+    def gain(self, action: Tensor, agent: Agent | None = None) -> Tensor:
+        """[B], of erasing where `action` [B,N] says so, as the agent or another weighs it."""
         now = self.judged(self.purifier.swap(self.patches, action, self.positions))
-        return gain(now, self.kept, self.pids, self.purifier.agent)
+        return gain(now, self.kept, self.pids, agent or self.purifier.agent)
 
     def single(self, action: Tensor) -> Tensor:
         """[B,N]: by how much each patch changes the gain, the others being erased or not as in `action`."""
@@ -83,11 +90,15 @@ class Trials:
             columns.append(more - less)
         return torch.stack(columns, 1)
 
+    def logits(self) -> Tensor:
+        """How much the agent wants each patch erased, [B,N]."""
+        assert self.purifier.policy is not None
+        logits: Tensor = self.purifier.policy(self.patches, self.tokens[:, 0], self.positions)
+        return logits
+
     def disliked(self, share: float) -> Tensor:
         """The agent's least liked patches, so large a `share` of all."""
-        assert self.purifier.policy is not None
-        logits = self.purifier.policy(self.patches, self.tokens[:, 0], self.positions)
-        return likeliest(logits, share)
+        return likeliest(self.logits(), share)
 
 
 def line(name: str, network: OGFR, known: list[Batch], judges: Judges) -> str:
@@ -101,8 +112,6 @@ def line(name: str, network: OGFR, known: list[Batch], judges: Judges) -> str:
         trials = Trials(network, batch, judges)
         rate, count = trials.purifier.agent.rate, trials.positions.shape[1]
         luck = torch.rand(len(batch.pids), count)
-        size = (batch.images.shape[2], batch.images.shape[3])
-        background = grid_labels(batch.cues, network.config.grouping, network.backbone.grid, size).flatten(1) == 0
         for chance, gains in chances.items():
             gains.append(trials.gain(luck < chance))
         if len(single) < SINGLE:
@@ -110,15 +119,15 @@ def line(name: str, network: OGFR, known: list[Batch], judges: Judges) -> str:
         if trials.purifier.policy is not None:
             erased = trials.disliked(rate)
             disliked.append(trials.gain(erased))
-            empty.append(background[erased])
-        everywhere.append(background.flatten())
-    told = [f"{_mean(gains):+.3f}" for gains in chances.values()]
-    told += [f"{_mean(disliked):+.3f}" if empty else "–", f"{torch.cat(single).std():.4f}"]
-    told += [f"{100 * _mean(empty):.0f} %" if empty else "–", f"{100 * _mean(everywhere):.0f} %"]
+            empty.append(trials.background[erased])
+        everywhere.append(trials.background.flatten())
+    told = [f"{mean(gains):+.3f}" for gains in chances.values()]
+    told += [f"{mean(disliked):+.3f}" if empty else "–", f"{torch.cat(single).std():.4f}"]
+    told += [f"{100 * mean(empty):.0f} %" if empty else "–", f"{100 * mean(everywhere):.0f} %"]
     return " | ".join([f"| {name}", judges, *told]) + " |"
 
 
-def _mean(pieces: list[Tensor]) -> float:
+def mean(pieces: list[Tensor]) -> float:
     return float(torch.cat(pieces).float().mean())
 
 

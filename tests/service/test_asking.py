@@ -79,16 +79,21 @@ def filled(*fields: tuple[str, str | None, bytes]) -> bytes:
     return parts + b"--x--\r\n"
 
 
-def wished(body: bytes, kind: str = "application/x-www-form-urlencoded", *, whole: bool = True) -> Wish:
-    """What the service reads in a request."""
+def asked(body: bytes, kind: str, *, whole: bool = True) -> Request:
+    """A request with this `body`; if that is not the `whole`, whoever asks goes away then."""
     told = [{"type": "http.request", "body": body, "more_body": not whole}, {"type": "http.disconnect"}]
 
     async def receive() -> Any:
         return told.pop(0)
 
+    return Request({"type": "http", "app": None, "headers": [(b"content-type", kind.encode())]}, receive)
+
+
+def wished(body: bytes, kind: str = "application/x-www-form-urlencoded", *, whole: bool = True) -> Wish:
+    """What the service reads in a request."""
+
     async def read() -> Wish:
-        request = Request({"type": "http", "app": None, "headers": [(b"content-type", kind.encode())]}, receive)
-        return await anext(wish_of(request))
+        return await anext(wish_of(asked(body, kind, whole=whole)))
 
     return asyncio.run(read())
 
@@ -128,14 +133,9 @@ def test_whoever_goes_away_or_sends_no_form_is_not_at_fault_of_ours() -> None:
 
 def test_pictures_come_with_a_form_and_are_closed_after_it() -> None:
     body = filled(("like", None, b"3"), ("pictures", "a.png", b"abc"), ("pictures", "", b""), ("pictures", "", b"d"))
-    told = [{"type": "http.request", "body": body, "more_body": False}]
-    headers = [(b"content-type", b"multipart/form-data; boundary=x")]
-
-    async def receive() -> Any:
-        return told.pop(0)
 
     async def read() -> None:
-        reading = wish_of(Request({"type": "http", "app": None, "headers": headers}, receive))
+        reading = wish_of(asked(body, "multipart/form-data; boundary=x"))
         wish = await anext(reading)
         assert wish.like == [3]
         assert [await picture.read() for picture in wish.pictures] == [b"abc", b"d"]  # no file was chosen in the second
