@@ -2,12 +2,13 @@
 
 A full step is what `Training` does from one batch to the next: JPEG files decoded (all of them in each step, as in a
 first epoch or where memory is short), resized, augmented and collated, normalised, forward, losses, backward, checks,
-optimiser. Its reference is forward and backward of the same network in the same precision, on one batch that lies
-ready, in turns with it. "Plain" is that reference in float32 with channels first, as torch makes networks. The
-other methods' steps are compared with that of the baseline on the same backbone, BoT's or the ViT's; OGFR's pictures
-count once, though it sees each a second time as its hidden twin. What a method's answers cost, forward alone as at test
-time, is compared likewise. Last comes what drawing keypoints into maps takes of a step. Both tiers' backbones at their
-picture sizes, batches of 64, random weights; the pictures are the street's.
+optimiser; what is freed is kept, as `halfseen train` keeps it, for all that takes turns (`heap.py` measures that). Its
+reference is forward and backward of the same network in the same precision, on one batch that lies ready, in turns with
+it. "Plain" is that reference in float32 with channels first, as torch makes networks. The other methods' steps are
+compared with that of the baseline on the same backbone, BoT's or the ViT's; OGFR's pictures count once, though it sees
+each a second time as its hidden twin. What a method's answers cost, forward alone as at test time, is compared
+likewise. Last comes what drawing keypoints into maps takes of a step. Both tiers' backbones at their picture sizes,
+batches of 64, random weights; the pictures are the street's.
 
 On a GPU worker processes make the batches; their start, and the batches they have ready by then, are not counted, and
 torch's defaults hold: convolutions of float32 may use TF32.
@@ -34,6 +35,7 @@ from halfseen.data.loading import Loader, Pictures
 from halfseen.data.memory import Memory
 from halfseen.data.sets import read_set
 from halfseen.encode import Precision, cues_for, normalised, testing
+from halfseen.heap import freed_kept
 from halfseen.methods import METHODS, pgfl_kd, pirt
 from halfseen.ops.parts import max_to_grid
 from halfseen.train import Training
@@ -206,10 +208,11 @@ if __name__ == "__main__":
     options = read_options(__doc__)
     introduce("Training", SEED, options.device)
     street = read_set("street")
-    for tier in options.tiers:
-        for family in FAMILIES:
-            show(family, tier, street, options)
-        print(f"\n{tier}: cues")
-        batches(begin("bpbreid", tier, "float32", street, options))
-        for name in ("pgfl_kd", "pirt"):
-            drawing(name, tier, street, options)
+    with freed_kept(options.device):
+        for tier in options.tiers:
+            for family in FAMILIES:
+                show(family, tier, street, options)
+            print(f"\n{tier}: cues")
+            batches(begin("bpbreid", tier, "float32", street, options))
+            for name in ("pgfl_kd", "pirt"):
+                drawing(name, tier, street, options)

@@ -55,12 +55,17 @@ def paste(image: Tensor, source: Tensor, kind: Occluder, seed: int) -> tuple[Ten
     top = 0 if kind is Occluder.WIDE_TOP else height - h
     left = width - w if right else 0
     pasted, hidden = image.clone(), torch.zeros(height, width, dtype=torch.bool)
-    under = pasted[:, top : top + h, left : left + w]
-    over = torch.from_numpy(colours.copy()).permute(2, 0, 1)
-    alpha = torch.from_numpy(opacity.copy()).int()
-    under.copy_((alpha * over + (255 - alpha) * under + 127) // 255)
-    hidden[top : top + h, left : left + w] = alpha > 0
+    place = slice(top, top + h), slice(left, left + w)
+    under: Bytes = pasted.permute(1, 2, 0).numpy()[place]
+    under[:] = colours if kind is not Occluder.PEDESTRIAN else _blended(colours, under, opacity)
+    hidden.numpy()[place] = opacity > 0
     return pasted, hidden
+
+
+def _blended(over: Bytes, under: Bytes, opacity: Bytes) -> NDArray[np.uint16]:
+    """Colours [h,w,3] as they are seen; 255 · 255 + 127 still fits two bytes."""
+    share = opacity[:, :, None].astype(np.uint16)
+    return (share * over + (255 - share) * under + 127) // 255
 
 
 def _cut_out(source: Tensor, kind: Occluder, size: Size, dice: Random) -> tuple[Bytes, Bytes]:

@@ -9,6 +9,7 @@ be seen says `hidden`: maps are drawn first and lose what it covers (`ops.parts.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from random import Random
 from statistics import NormalDist
 from typing import Any, NamedTuple, TypeAlias
@@ -193,22 +194,20 @@ def _lying_in(pixels: NDArray[np.int64], size: int, cells: int) -> NDArray[np.in
     return (pixels * cells // size).clip(0, cells - 1)
 
 
-def _middles(cells: int, shift: float = 0.0, flip: bool = False) -> NDArray[np.float64]:
-    """Where the middles of the result's cells lie along the picture's side, 0..1; outside that is padding."""
-    middles = (np.arange(cells) + 0.5) / cells + shift
-    return 1 - middles if flip else middles
-
-
-def _cells(middles: NDArray[np.float64], cells: int) -> NDArray[np.intp]:
-    return (middles * cells).astype(np.intp)
+@lru_cache(1 << 12)  # shifts are few, and so are mostly sizes
+def _taken(cells: int, shift: int, flip: bool, grid: int) -> tuple[slice, NDArray[np.intp]]:
+    """Which of the result's `cells` along a side show the picture, and which cell of its `grid` each of them shows."""
+    middles = (np.arange(cells) + 0.5) / cells + shift / cells
+    middles = 1 - middles if flip else middles
+    (shown,) = np.nonzero((middles >= 0) & (middles < 1))
+    span = slice(shown[0], shown[-1] + 1) if len(shown) else slice(0)
+    return span, (middles[span] * grid).astype(np.intp)
 
 
 def _nearest(grid: NDArray[Any], draw: Draw, augment: Augment) -> NDArray[Any]:
     """`grid` [h,w] seen at the result's pixels [H,W]; zero outside the picture."""
-    rows = _middles(augment.height, draw.dy / augment.height)
-    columns = _middles(augment.width, draw.dx / augment.width, draw.flip)
-    within = [(middles >= 0) & (middles < 1) for middles in (rows, columns)]
+    rows, down = _taken(augment.height, draw.dy, False, grid.shape[0])
+    columns, across = _taken(augment.width, draw.dx, draw.flip, grid.shape[1])
     seen = np.zeros((augment.height, augment.width), grid.dtype)
-    taken = (_cells(m[w], n) for m, w, n in zip((rows, columns), within, grid.shape, strict=True))
-    seen[np.ix_(*within)] = grid[np.ix_(*taken)]
+    seen[rows, columns] = grid.take(down, 0).take(across, 1)
     return seen

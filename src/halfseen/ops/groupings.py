@@ -6,6 +6,7 @@ Field 0–16 is a joint in COCO's order, field 17–35 a limb in the order of BP
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import TypeAlias
 
 from halfseen.types import InputError
@@ -157,6 +158,7 @@ def grouping_named(parts: int | str) -> str:
     return name
 
 
+@cache
 def eight_in(grouping: str) -> tuple[int, ...]:
     """The number 1..K that each part of `eight` has in `grouping`: that of the part it shares the most fields with."""
     shared = [[len({*eighth} & {*part}) for _, part in GROUPINGS[grouping]] for _, eighth in GROUPINGS["eight"]]
