@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import metadata
+from types import ModuleType
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from halfseen.estimators import mediapipe, vitpose
 from halfseen.estimators.people import choose, needed, peaks, within
 from halfseen.types import InputError
 
@@ -96,3 +99,12 @@ def test_what_is_needed_is_named() -> None:
         needed("torch", "pose", "0.1")
     with pytest.raises(InputError, match=r"halfsaw is not installed; run pip install 'halfseen\[eyes\]'"):
         needed("halfsaw", "eyes")
+
+
+@pytest.mark.parametrize(("estimator", "package"), [(mediapipe, "mediapipe"), (vitpose, "transformers")])
+def test_a_package_that_lacks_something_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, estimator: ModuleType, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)  # as Python has it when an import has failed
+    with pytest.raises(InputError, match=rf"{package} is installed but cannot be loaded \(.*{package}.*\); run pip"):
+        estimator.load(None, "cpu")

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from halfseen.estimators.people import Estimate, People, needed
+from halfseen.estimators.people import Estimate, People, loading, needed
 from halfseen.types import InputError
 
 VERSION = "0.10.14"
@@ -43,7 +43,7 @@ def about(weights: Path | None) -> str:
 
 def load(weights: Path | None, device: str) -> Estimate:  # noqa: ARG001  (it has models of its own, for CPUs)
     """A detector for each degree of being sure; both last as long as what is returned."""
-    with _hushed():
+    with _hushed(), loading("mediapipe", "mediapipe"):
         from mediapipe.python.solutions.pose import Pose  # noqa: PLC0415  (an extra)
 
         sure = {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -94,3 +95,15 @@ def needed(package: str, extra: str, version: str = "") -> str:
     if version and found != version:
         raise InputError(f"{package} {found} is installed, {version} is needed; run pip install 'halfseen[{extra}]'")
     return found
+
+
+@contextmanager
+def loading(package: str, extra: str) -> Iterator[None]:
+    """The sentence that says what is missing, if `package` is installed but something that it imports is not."""
+    try:
+        yield
+    except ImportError as error:
+        raise InputError(
+            f"{package} is installed but cannot be loaded ({error}); run pip install 'halfseen[{extra}]' again, and "
+            f"install what it names"
+        ) from error

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from halfseen.estimators.people import Estimate, People, needed, peaks
+from halfseen.estimators.people import Estimate, People, loading, needed, peaks
 from halfseen.ops.groupings import JOINTS
 from halfseen.types import InputError
 
@@ -43,7 +43,8 @@ def about(weights: Path | None) -> str:
 
 def load(weights: Path | None, device: str) -> Estimate:
     """The network with weights from the hub, or from a folder."""
-    from transformers import VitPoseForPoseEstimation, logging  # noqa: PLC0415  (an extra)
+    with loading("transformers", "pose"):
+        from transformers import VitPoseForPoseEstimation, logging  # noqa: PLC0415  (an extra)
 
     logging.disable_progress_bar()  # there is one already
     try:
