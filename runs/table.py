@@ -17,7 +17,10 @@ from typing import Any
 
 from halfseen.printing import print_line
 
-COLUMNS = ("world/market", "world:re-occluded/occ", "world:holistic/market", "world:partial/market")
+COLUMNS = (
+    *("world/market", "world/occ", "world:partial/market", "world:holistic/market"),
+    *(f"world:re-occluded/{protocol}" for protocol in ("occ", "npo", "ntp")),
+)
 
 
 def gathered(folder: Path, file: str) -> dict[str, list[Mapping[str, Any]]]:

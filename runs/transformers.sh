@@ -10,17 +10,17 @@ source "$(dirname "$0")/world.sh"
 for row in 3-baseline 3-m1 3-m2 3-m3 3-m4 code; do
   run "tsd-$row" tsd --row "$row"
 done
-# The agent waits for one of the eight epochs, as it does for ten of the paper's 120.
-agent=(--config.agent.warmup 30)
+run tsd-five tsd --config.parts 5
+run tsd-alpha tsd --config.alpha 0.5 # parts that are seen weigh as much as hidden ones
 for row in 0-global 1-vit 2-occlusion 3-patterns 4-distillation 6-ogfr as-planned judged-global student-reads-both; do
-  run "ogfr-$row" ogfr --row "$row" "${agent[@]}"
+  run "ogfr-$row" ogfr --row "$row"
 done
 erased() { # TRAINING: the share of patches that its agent erased at last
   grep '"steps"' "$1/log.jsonl" | tail -n 1 | python -c 'import json, sys; print(json.load(sys.stdin)["erased"])'
 }
 every=$seeds
 for seeds in $every; do # the control draws as much as the agent of the same seed, and teaches as much
-  run ogfr-5-random-erasure ogfr --row 5-random-erasure "${agent[@]}" --config.agent.drawn "$(erased "$folder/ogfr-6-ogfr-$seeds")"
+  run ogfr-5-random-erasure ogfr --row 5-random-erasure --config.agent.drawn "$(erased "$folder/ogfr-6-ogfr-$seeds")"
 done
 seeds=$every
 trunk=(--config.backbone vit_tiny_lite0_s16_224 --recipe.epochs 8 --recipe.speeds backbone.network.blocks 0.5)

@@ -1,18 +1,20 @@
-"""How well networks tell which parts are seen: `python runs/visibility.py ROOT WEIGHTS [WEIGHTS ...]`.
+"""How well networks tell which parts are seen: `python runs/visibility.py ROOT WEIGHTS ... [--threshold X]`.
 
 ROOT is a rendered world, whose part labels say what is seen: a part that owns a cell of the network's grid. All queries
 and the whole gallery are looked at. Beside F1 stand precision, recall, how many of the hidden parts are told to be so,
-and the F1 of taking every part for seen, which a network has to beat.
+and the F1 of taking every part for seen, which a network has to beat; then, part by part, how often it is seen, and how
+often it is told to be. `--threshold` moves TSD's line between seen and hidden.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 from typing import cast
 
 import torch
 from torch import Tensor
+from vectors import loaded_at
 
 from halfseen.data.finding import find_cues, read_named
 from halfseen.data.loading import Pictures
@@ -23,12 +25,11 @@ from halfseen.ops.parts import grid_labels, visible_parts
 from halfseen.printing import print_line
 from halfseen.training.settings import augment_of
 from halfseen.types import Splits
-from halfseen.weights import Loaded, load_weights
+from halfseen.weights import Loaded
 
 
-def told_and_true(weights: Path, splits: Splits, split: str) -> tuple[Tensor, Tensor]:
+def told_and_true(loaded: Loaded, weights: Path, splits: Splits, split: str) -> tuple[Tensor, Tensor]:
     """Bool [N,K] twice: which parts are told to be seen, and which are."""
-    loaded = load_weights(weights)
     look = Look(augment_of(loaded.recipe))
     told = encode_split(loaded, weights, splits, split, look).embedding.visibility > 0
     true = torch.cat(seen(loaded, splits, split, look))
@@ -57,12 +58,22 @@ def f1(told: Tensor, true: Tensor) -> tuple[float, float, float]:
 
 
 if __name__ == "__main__":
-    splits = read_named("world", Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("root", type=Path)
+    parser.add_argument("weights", type=Path, nargs="+")
+    parser.add_argument("--threshold", type=float)
+    asked = parser.parse_args()
+    splits, parts = read_named("world", asked.root), []
     print_line("| training | F1 | precision | recall | hidden ones told | F1 of taking all for seen |")
     print_line("|---|---|---|---|---|---|")
-    for weights in map(Path, sys.argv[2:]):
-        sides = [told_and_true(weights, splits, split) for split in ("query", "gallery")]
+    for weights in asked.weights:
+        loaded = loaded_at(weights, asked.threshold)
+        sides = [told_and_true(loaded, weights, splits, split) for split in ("query", "gallery")]
         told, true = (torch.cat(column) for column in zip(*sides, strict=True))
         hidden = float((~told & ~true).sum()) / max(1, int((~true).sum()))
         numbers = (*f1(told, true), hidden, f1(torch.ones_like(true), true)[0])
         print_line(f"| {weights.parent.name} | " + " | ".join(f"{100 * number:.1f}" for number in numbers) + " |")
+        shares = zip(loaded.config.names, true.float().mean(0), told.float().mean(0), strict=True)
+        parts.append(", ".join(f"{name} {100 * seen:.0f} / {100 * said:.0f}" for name, seen, said in shares))
+    for weights, line in zip(asked.weights, parts, strict=True):
+        print_line(f"{weights.parent.name}, per cent seen / told: {line}")

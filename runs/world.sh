@@ -8,7 +8,8 @@ weights=${2:?a file with the weights to begin with, or hub}
 seeds=${3:-0 1 2}
 sets=(--data world --data world:holistic --data world:re-occluded --data world:partial)
 
-halfseen world render "$folder/world" --ids 200 --images 20 --cameras 6 --size 192x96 --seed 0 --occluded 0.1
+world=$folder/world # where trainings look
+halfseen world render "$world" --ids 200 --images 20 --cameras 6 --size 192x96 --seed 0 --occluded 0.1
 
 run() { # NAME METHOD OPTIONS...: one training for each seed, its scores, and those with every part taken for seen
   local name=$1 method=$2 seed out
@@ -16,10 +17,10 @@ run() { # NAME METHOD OPTIONS...: one training for each seed, its scores, and th
   for seed in $seeds; do
     out=$folder/$name-$seed
     [ -f "$out/scores-all-seen.json" ] && continue
-    halfseen train "$method" --tier mini --data world --root "$folder/world" --weights "$weights" --device cpu \
+    halfseen train "$method" --tier mini --data world --root "$world" --weights "$weights" --device cpu \
       --seed "$seed" --out "$out" --every 0 "$@"
-    halfseen evaluate --weights "$out/last.safetensors" --root "$folder/world" --json "${sets[@]}" >"$out/scores.json"
-    halfseen evaluate --weights "$out/last.safetensors" --root "$folder/world" --json "${sets[@]}" --all-seen \
+    halfseen evaluate --weights "$out/last.safetensors" --root "$world" --json "${sets[@]}" >"$out/scores.json"
+    halfseen evaluate --weights "$out/last.safetensors" --root "$world" --json "${sets[@]}" --all-seen \
       >"$out/scores-all-seen.json"
   done
 }

@@ -172,16 +172,23 @@ def test_recipes_that_cannot_be(changes: Any, said: str, splits: Splits, tmp_pat
 
 def test_the_speeds_of_a_methods_own_recipe_may_be_for_what_a_row_lacks() -> None:
     recipe = replace(SGD, speeds=(("teacher", 2.0),))
-    check_recipe(replace(TINY, recipe=recipe), recipe, network(), 1)
+    check_recipe(replace(TINY, recipe=recipe), recipe, network(), 1, 1)
     with pytest.raises(InputError, match="'teacher', with which"):
-        check_recipe(TINY, recipe, network(), 1)
+        check_recipe(TINY, recipe, network(), 1, 1)
 
 
 def test_each_process_needs_two_people() -> None:
-    check_recipe(TINY, replace(SGD, people=4), network(), 2)
-    check_recipe(TINY, replace(SGD, people=1), network(), 1)
+    check_recipe(TINY, replace(SGD, people=4), network(), 2, 1)
+    check_recipe(TINY, replace(SGD, people=1), network(), 1, 1)
     with pytest.raises(InputError, match=r"of 6 people a batch 4 processes get 1 each.*set recipe.people to 8 or more"):
-        check_recipe(TINY, replace(SGD, people=6), network(), 4)
+        check_recipe(TINY, replace(SGD, people=6), network(), 4, 1)
+
+
+def test_what_rests_must_awake_before_the_end() -> None:
+    recipe = replace(SGD, epochs=3)
+    check_recipe(replace(TINY, rests={"agent.warmup": 29}), recipe, network(), 1, 10)
+    with pytest.raises(InputError, match=r"agent\.warmup is 30 steps, and there are 30 in all; set it to fewer, or "):
+        check_recipe(replace(TINY, rests={"agent.warmup": 30}), recipe, network(), 1, 10)
 
 
 # --- What a step says ---

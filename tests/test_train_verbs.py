@@ -254,7 +254,7 @@ def test_ctrl_c_says_how_to_go_on(words: list[object], refused: Refused, monkeyp
 
 
 def test_a_misspelt_option_is_not_looked_for_among_other_methods(capsys: pytest.CaptureFixture[str]) -> None:
-    """`--config.fo` would be like TSD's `--config.foreground`."""
+    """`--config.fo` would be like BPBreID's `--config.foreground`."""
     with pytest.raises(SystemExit):
         parse(["pirt", "--data", "street", "--config.fo", "7"])
     said = capsys.readouterr().err

@@ -14,6 +14,7 @@ from halfseen.types import Batch, Embedding, InputError
 
 Stage = Literal["train", "test"]
 Cue = Literal["keypoints", "fields", "parts"]
+WHERE: frozenset[Cue] = frozenset(("parts", "fields", "keypoints"))  # each says where the parts are
 
 
 @dataclass(frozen=True)
@@ -94,14 +95,15 @@ class Method:
     """A paper as the house sees it.
 
     `config` is its dataclass of named deviations; `network(config, people, *, image, weights)` makes the module for
-    pictures of that size, with weights to begin with; for 0 people it has only what testing needs. Its
-    `forward(images, cues=None)` takes normalised float images [B,3,H,W] and returns the method's Output;
-    `embed(output)` is all that test time uses; `losses(output, batch, config)` has one entry per equation, weights
-    included, and the loop minimises their sum. `needs` names the cues it may see: at training one of those listed
-    suffices (all say where the parts are), at test time it is handed nothing but these, and what edits hide of them.
-    `distance` compares embeddings. Both are those of the config's defaults; `varies(config)` says what another config
-    makes of them. `rows` are the configs of the paper's tables, by name. `watch`, called as `losses` is, has numbers to
-    be logged, not minimised. `shows(output, config)` picks out of an Output what people may want to look at.
+    pictures of that size, with weights to begin with; for 0 people it has only what testing needs. Its `forward(images,
+    cues=None)` takes normalised float images [B,3,H,W] and returns the method's Output; `embed(output)` is all that
+    test time uses; `losses(output, batch, config)` has one entry per equation, weights included, and the loop minimises
+    their sum. `needs` names the cues it may see: at training one of those listed suffices (all say where the parts
+    are), at test time it is handed nothing but these, and what edits hide of them. `distance` compares embeddings.
+    `rests`: for how many steps a part of it does nothing, by the field that says so. These three are those of the
+    config's defaults; `varies(config)` says what another config makes of them. `rows` are the configs of the paper's
+    tables, by name. `watch`, called as `losses` is, has numbers to be logged, not minimised. `shows(output, config)`
+    picks out of an Output what people may want to look at.
 
     Where the recipe wants `twins`, `forward` is given 2B pictures in training, the occluded twins behind the others,
     and their cues likewise; `batch` has B rows, and `batch.partner` those of the twins.
@@ -117,6 +119,7 @@ class Method:
     distance: Distance
     needs: Mapping[Stage, frozenset[Cue]]
     varies: Callable[[Any], Mapping[str, Any]] | None = None
+    rests: Mapping[str, int] = field(default_factory=dict)
     rows: Mapping[str, Any] = field(default_factory=dict)
     watch: Callable[[Any, Batch, Any], dict[str, Tensor]] | None = None
     shows: Callable[[Any, Any], Sequence[Exhibit]] | None = None

@@ -89,7 +89,7 @@ class Training:
         torch.manual_seed(settings.seed)
         begun = (settings.out / CHECKPOINT).exists()  # it holds all weights
         self.network = make_network(method, config, recipe, len(set(pids)), "none" if begun else settings.start)
-        check_recipe(self.method, recipe, self.network, self.fabric.world_size)
+        check_recipe(self.method, recipe, self.network, world, self.steps)
         freeze(self.network, recipe)
         self.network.to(memory_format=torch.channels_last)
         forward = cast(nn.Module, torch.compile(self.network)) if settings.compile else self.network

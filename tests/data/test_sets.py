@@ -241,12 +241,14 @@ def test_re_occluded_duke_with_a_list_that_lies_elsewhere_and_lines_that_mean_no
     (root / "extra").mkdir()
     (root / "extra/0009_c3_f1.jpg").write_bytes((root / DUKE[1]).read_bytes())
     (root / "new_query.txt").write_text("extra/0009_c3_f1.jpg\nquery/0010_c1_f2.jpg\nquery/nobody.jpg\n")
-    (root / "new_gallery.txt").write_text(f"{DUKE[2]},4\n{DUKE[3]}\n{DUKE[2]},1\n")
+    (root / "new_gallery.txt").write_text(f"{DUKE[2]},4\n{DUKE[3]}\n{DUKE[2]},1\n{DUKE[2]},2\n")
     splits = read_set("re-occluded-duke", root)
     assert [(s.name, s.pid) for s in splits.query] == [("extra/0009_c3_f1.jpg", 9), ("query/0010_c1_f2.jpg", 10)]
     assert [s.name for s in splits.gallery] == [DUKE[2]]
     assert any(n.startswith("query: 1 image names") and "'query/nobody.jpg'" in n for n in splits.notes)
-    assert any(n.startswith("gallery: 2 image names") and f"'new_gallery.txt: {DUKE[2]},4'" in n for n in splits.notes)
+    assert [s.occlusion for s in splits.gallery] == [Occlusion.NTP]
+    assert any(n.startswith("gallery: 3 image names") and f"'new_gallery.txt: {DUKE[2]},4'" in n for n in splits.notes)
+    assert ("gallery", f"new_gallery.txt: {DUKE[2]},2 (named before)") in splits.strays
 
 
 def test_msmt17_second_release_and_lines_that_mean_nothing(grow: Grow) -> None:

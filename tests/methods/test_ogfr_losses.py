@@ -233,6 +233,13 @@ def test_each_step_of_the_ladder_adds_one_thing() -> None:
     assert ROWS["6-ogfr"] == Config()
 
 
+def test_an_agent_rests_and_nobody_does_not() -> None:
+    method = METHODS["ogfr"]
+    assert method.rests == {"agent.warmup": 2400}
+    assert method.of(ROWS["5-random-erasure"]).rests == {"agent.warmup": 2400}
+    assert method.of(ROWS["4-distillation"]).rests == {}
+
+
 def test_needs_follow_the_attention() -> None:
     method = METHODS["ogfr"]
     assert method.needs["test"] == frozenset()

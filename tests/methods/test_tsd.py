@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -282,7 +283,7 @@ def test_the_background_has_a_query_that_only_the_others_hear() -> None:
 
 
 def test_the_foreground_is_what_all_parts_pool() -> None:
-    network = drawn(foreground=True)
+    network = drawn(terms=(*Config().terms, "foreground"))
     out = network(pictures(4))
     assert out.pixels is not None
     person = 1 - out.pixels.softmax(1)[:, :1]
@@ -350,6 +351,8 @@ def test_eq14_one_head_tells_of_all_parts_and_hidden_pixels_show_none() -> None:
     terms = tsd.losses(out, batch, network.config)
     unseen = out.seen.sigmoid() ** 2 * nn.functional.softplus(out.seen) * 0.75
     torch.testing.assert_close(terms["visibility"], unseen.mean())
+    other = tsd.losses(out, batch, replace(network.config, alpha=0.5))["visibility"]
+    torch.testing.assert_close(other, unseen.mean() / 0.75 * 0.5)
 
 
 def test_parts_that_own_no_patch_leave_everything_finite() -> None:

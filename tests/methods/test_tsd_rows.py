@@ -244,10 +244,14 @@ def test_labels_come_from_any_grid_and_any_cue() -> None:
         ({"terms": ("student",)}, "global by global"),
         ({"terms": ("global", "student", "distillation")}, "look at the teacher; add teacher to terms, or drop both"),
         ({"terms": ("global", "student", "diversity")}, "look at the teacher"),
-        ({"threshold": 1.0}, "threshold is 1.0, and scores lie between 0 and 1"),
+        ({"threshold": 1.0}, "threshold is 1.0, alpha 0.25; give shares below 1"),
+        ({"alpha": 0.0}, "threshold is 0.5, alpha 0.0; give"),
+        ({"alpha": float("nan")}, "alpha nan"),
         ({"threshold": float("nan")}, "threshold is nan"),
-        ({"masks": "fixed", "foreground": True}, "want learned maps; let masks not be fixed"),
-        ({"masks": "fixed", "diversity": ("pooled",)}, "want learned maps"),
+        ({"masks": "fixed", "terms": (*Config().terms, "foreground")}, "want a teacher in terms, and masks that are"),
+        ({"masks": "fixed", "diversity": ("pooled",)}, "want a teacher in terms"),
+        ({"terms": ("global", "student", "foreground")}, "want a teacher in terms"),
+        ({"terms": ("global", "student"), "diversity": ("relu",)}, "diversity is relu, and no term; add it"),
     ],
 )
 def test_what_is_no_config_is_refused(changes: dict[str, Any], message: str) -> None:

@@ -240,6 +240,8 @@ def test_a_backbone_can_be_copied_and_pickled() -> None:
         ("test_vit", (64, 32), {"patch_stride": 17}, ["patch_stride is 17", "1 to 16"]),
         ("test_vit", (64, 32), {"patch_stride": 0}, ["patch_stride is 0"]),
         ("hrnet_w18_small", (64, 32), {"drop_path": 0.1}, ["hrnet_w18_small", "drop path"]),
+        ("test_vit", (64, 32), {"drop_path": 1.5}, ["drop_path is 1.5", "below 1"]),
+        ("test_vit", (64, 32), {"drop_path": float("nan")}, ["drop_path is nan"]),
         ("nest_tiny", (64, 32), {}, ["nest_tiny", "64×32"]),
     ],
 )

@@ -301,6 +301,10 @@ def test_agents_come_back_from_json() -> None:
         ({"kind": "random", "drawn": 1.5}, "drawn 1.5"),
         ({"drawn": 0.1}, "agent.drawn is 0.1, and agent.kind trained"),
         ({"reward": (1.0, -1.0, 1.0)}, "give shares from 0 to 1, and the others 0 or more"),
+        ({"reward": (float("nan"), 0.0, 0.0)}, "reward .nan, 0.0, 0.0. cannot be"),
+        ({"reward": (1.0, 0.1)}, "reward .1.0, 0.1. cannot be"),
+        ({"entropy": float("nan")}, "entropy nan"),
+        ({"rate": float("nan")}, "rate nan"),
     ],
 )
 def test_agents_that_cannot_be_are_refused(changes: dict[str, object], words: str) -> None:

@@ -36,7 +36,7 @@ from halfseen.ops.kernel import check_choice
 from halfseen.ops.losses import GiltTable, gilt, gilt_table, part_triplet, pixel_parts, triplet_by_part
 from halfseen.ops.parts import grid_labels, grid_maps, part_labels, visible_by_threshold, visible_parts
 from halfseen.ops.pooling import pool
-from halfseen.recipe import Cue, Exhibit, Method, Recipe, Stage
+from halfseen.recipe import WHERE, Cue, Exhibit, Method, Recipe, Stage
 from halfseen.types import Batch, Cues, Embedding, InputError
 
 Attention: TypeAlias = Literal["learned", "fixed"]
@@ -46,7 +46,6 @@ Triplet: TypeAlias = Literal["averaged", "per-part"]
 
 HOLISTIC = ("global", "foreground", "concat")
 EMBEDDINGS = (*HOLISTIC, "parts")
-WHERE: frozenset[Cue] = frozenset(("parts", "fields", "keypoints"))  # each says where the parts are
 
 
 def table(identity: str, triplet: str) -> GiltTable:

@@ -44,7 +44,7 @@ from halfseen.ops.groupings import GROUPINGS, grouping_named
 from halfseen.ops.kernel import check_choice
 from halfseen.ops.losses import cosine_distillation, gilt, part_triplet, pixel_parts
 from halfseen.ops.parts import grid_labels, grid_maps, part_labels, visible_parts
-from halfseen.recipe import Cue, Exhibit, Method, Recipe, Stage
+from halfseen.recipe import WHERE, Cue, Exhibit, Method, Recipe, Stage
 from halfseen.types import Batch, Cues, Embedding, InputError
 
 Attention: TypeAlias = Literal["learned", "fixed", "none"]
@@ -55,7 +55,6 @@ Teaching: TypeAlias = Literal["shared", "separate", "none"]
 HEAT, SMOOTHING = 4.0, 0.1  # τ, and that of part labels, as in TSD
 # λ1 to λ6 behind that of the part labels
 WEIGHTS = {"pixels": 1.0, "mse": 1.0, "cosine": 1.0, "cosine_parts": 1.0, "kl": 0.1, "pattern": 0.1, "policy": 1.0}
-WHERE: frozenset[Cue] = frozenset(("parts", "fields", "keypoints"))  # each says where the parts are
 
 
 @dataclass(frozen=True)
@@ -281,9 +280,10 @@ def needs(config: Config) -> dict[Stage, frozenset[Cue]]:
     }
 
 
-def varies(config: Config) -> dict[str, object]:
+def varies(config: Config) -> dict[str, Any]:
     """What hangs on the config beside the network and its losses."""
-    return {"needs": needs(config)}
+    agent = config.agent
+    return {"needs": needs(config), "rests": {} if agent.kind == "none" else {"agent.warmup": agent.warmup}}
 
 
 def _rows() -> dict[str, Config]:
@@ -341,7 +341,7 @@ METHOD = Method(
     losses=losses,
     recipe=RECIPE,
     distance=VisibleParts("unit-euclid"),
-    needs=needs(Config()),
+    **varies(Config()),
     varies=varies,
     rows=ROWS,
     watch=watch,

@@ -11,19 +11,18 @@ Where paper and released code differ, or the paper is silent; `ROWS["code"]` put
 * `masks`: a patch belongs to its likeliest part ("argmax", paper), or to each part by chance ("bernoulli", code).
   "fixed" takes part labels and learns none: the ablation. The network then looks at cues in training.
 * Eq. 4 is printed without the root of eq. 2; both passes have it, or they would not be one decoder. A query whose part
-  owns no patch (eq. 5 says −∞ everywhere) sees the mean of all, as in the code.
+  owns no patch (eq. 5 says −∞ everywhere) sees the mean of all, as in the code. Eq. 12 sums over patches, part by part.
 * `detached`: where no gradient passes; the default is the code's, the paper says nothing: the class token into the
   decoder, the teacher in eq. 7, the maps in the diversity of pooled parts. None passes into the teacher's masks.
 * `distillation` "per-part" is eq. 7; code takes the cosine of all parts end to end ("concatenated").
 * `diversity`: eq. 8 is plain. Code counts cosines below 0 as 0 ("relu"), does not compare left with right of one kind
   ("sides"), and adds the same for pooled parts ("pooled").
 * `background` (code): one more query, with the background's mask, that the others hear and the result leaves out.
-* `foreground` (code): identities also of what the maps of all parts pool together.
+* Term `foreground` (code): identities also of what the maps of all parts pool together.
 * `residual`: the decoder's last layers add to what was seen (code); by the letter of eq. 3 they replace it. The paper's
   equations are brief (one head, no projections) and what they leave out is the code's here.
-* Eq. 12 sums from 0 and has no part index: here over the patches, for each part.
-* `threshold` (code): a part is seen whose score exceeds 0.5. Labels of cells are those of `ops.parts.grid_labels`; in
-  the code the background begins where no part reaches 0.3, here 0.5.
+* `threshold`, `alpha` (code): a part is seen whose score exceeds 0.5; in the focal loss seen ones weigh 0.25, hidden
+  ones 0.75. Labels of cells are those of `ops.parts.grid_labels`; the code's background begins below 0.3, here 0.5.
 * Flips, which the paper does not have, exchange left and right; augment "tsd" leaves them, as the code does.
 """
 
@@ -46,10 +45,10 @@ from halfseen.ops.kernel import check_choice, check_choices
 from halfseen.ops.losses import cosine_distillation, diversity, focal, gilt, part_triplet, pixel_parts
 from halfseen.ops.parts import grid_labels, part_labels, visible_parts
 from halfseen.ops.pooling import pool
-from halfseen.recipe import Cue, Exhibit, Method, Recipe, Stage
+from halfseen.recipe import WHERE, Cue, Exhibit, Method, Recipe, Stage
 from halfseen.types import Batch, Cues, Embedding, InputError
 
-Term: TypeAlias = Literal["global", "student", "teacher", "distillation", "diversity", "visibility"]
+Term: TypeAlias = Literal["global", "student", "teacher", "distillation", "diversity", "visibility", "foreground"]
 Test: TypeAlias = Literal["global", "parts"]
 Patches: TypeAlias = Literal["final", "early"]
 Masks: TypeAlias = Literal["argmax", "bernoulli", "fixed"]
@@ -59,7 +58,6 @@ Cut: TypeAlias = Literal["class", "teacher", "maps"]
 
 HEADS = 8
 SMOOTHING = 0.1  # of part labels; identities have none
-WHERE: frozenset[Cue] = frozenset(("parts", "fields", "keypoints"))  # each says where the parts are
 
 
 @dataclass(frozen=True)
@@ -80,11 +78,11 @@ class Config:
     distillation: Distillation = "per-part"  # eq. 7: each part, or all end to end
     diversity: tuple[Diversity, ...] = ()  # changes to eq. 8
     background: bool = False  # a query for what is nobody
-    foreground: bool = False  # identities of the foreground too
     residual: bool = True  # in the decoder's last layers, eq. 3
-    terms: tuple[Term, ...] = ("global", "student", "teacher", "distillation", "diversity", "visibility")  # of eq. 10
+    terms: tuple[Term, ...] = ("global", "student", "teacher", "distillation", "diversity", "visibility")  # losses
     test: tuple[Test, ...] = ("global", "parts")  # vectors that are compared
     threshold: float = 0.5  # a part is seen above it
+    alpha: float = 0.25  # what seen parts weigh in the focal loss; hidden ones the rest of 1
 
     def __post_init__(self) -> None:
         check_choice("patches", self.patches, Patches)
@@ -105,10 +103,12 @@ class Config:
             )
         if terms & {"distillation", "diversity"} and "teacher" not in terms:
             raise InputError("distillation and diversity look at the teacher; add teacher to terms, or drop both")
-        if self.masks == "fixed" and (self.foreground or "pooled" in self.diversity):
-            raise InputError("foreground and the diversity of pooled parts want learned maps; let masks not be fixed")
-        if not 0 <= self.threshold < 1:
-            raise InputError(f"threshold is {self.threshold}, and scores lie between 0 and 1; give 0 or more, below 1")
+        if not self.learns_maps and ("foreground" in terms or "pooled" in self.diversity):
+            raise InputError("foreground and diversity pooled want a teacher in terms, and masks that are not fixed")
+        if self.diversity and "diversity" not in terms:
+            raise InputError(f"diversity is {', '.join(self.diversity)}, and no term; add it to terms, or drop both")
+        if not (0 <= self.threshold < 1 and 0 < self.alpha < 1):
+            raise InputError(f"threshold is {self.threshold}, alpha {self.alpha}; give shares below 1, alpha above 0")
 
     @property
     def grouping(self) -> str:
@@ -167,7 +167,7 @@ class TSD(nn.Module):
         if people and config.learns_maps:
             self.pixels = PixelParts(dim, count, bias=False)
             lengths["pooled"] = count * dim
-            if config.foreground:
+            if "foreground" in config.terms:
                 lengths["foreground"] = dim
         self.necks = Necks(lengths, people)
 
@@ -209,7 +209,7 @@ class TSD(nn.Module):
         chosen = {"pooled": maps[:, 1:]}
         if "pooled" in self.config.diversity:
             chosen["loose"] = maps[:, 1:].detach() if "maps" in self.config.detached else maps[:, 1:]
-        if self.config.foreground:
+        if "foreground" in self.config.terms:
             chosen["foreground"] = maps[:, 1:].sum(1, keepdim=True)
         with torch.autocast(cells.device.type, enabled=False):  # sums over all patches, which halves would round
             return {name: pool(cells, parts) for name, parts in chosen.items()}
@@ -255,7 +255,7 @@ def embed(out: Output) -> Embedding:
 
 def losses(out: Output, batch: Batch, config: Config) -> dict[str, Tensor]:
     """Eq. 10, all weights 1; L_m as its three summands: identities and triplets of pooled parts, and pixels."""
-    names = [name for name in out.logits if name in config.terms or name in ("pooled", "foreground")]
+    names = [name for name in out.logits if name in (*config.terms, "pooled")]
     table = {name: (1.0, float(name != "foreground")) for name in names}
     triplet = partial(part_triplet, margin=None)
     terms = gilt(table, out.vectors, out.logits, batch.pids, smoothing=0.0, triplet=triplet)
@@ -270,7 +270,7 @@ def losses(out: Output, batch: Batch, config: Config) -> dict[str, Tensor]:
         if out.pixels is not None:
             terms["pixels"] = pixel_parts(out.pixels, labels, SMOOTHING)
         if out.seen is not None:
-            terms["visibility"] = focal(out.seen, visible_parts(labels, len(config.names)))
+            terms["visibility"] = focal(out.seen, visible_parts(labels, len(config.names)), config.alpha)
     return terms
 
 
@@ -316,7 +316,7 @@ CODE = Config(
     distillation="concatenated",
     diversity=("relu", "sides", "pooled"),
     background=True,
-    foreground=True,
+    terms=(*Config().terms, "foreground"),
 )
 
 # The published rows: TSD alone and with patches that overlap, by a stride that is not printed (TransReID's is 11 on

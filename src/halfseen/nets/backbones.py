@@ -94,6 +94,8 @@ def make_backbone(
 def _create(name: str, image: tuple[int, int], drop_path: float, *, from_hub: bool) -> Any:
     base = name.removesuffix(IBN_A)
     _check_name(name, base)
+    if not 0 <= drop_path < 1:
+        raise InputError(f"drop_path is {drop_path}; give a rate of 0 or more, below 1")
     options = {"drop_path_rate": drop_path} if drop_path else {}
     source = partial(pretrained.from_hub, name) if from_hub else partial(timm.create_model, base)
     make = partial(source, num_classes=0, **options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 import torch
@@ -65,7 +66,8 @@ class Agent:
         check_choice("agent.judged", self.judged, Judges)
         object.__setattr__(self, "reward", tuple(self.reward))
         shares = (self.rate, self.rate if self.drawn is None else self.drawn)
-        if not 0 <= min(shares) <= max(shares) <= 1 or min(self.warmup, self.entropy, *self.reward) < 0:
+        numbers = (*self.reward, self.entropy, self.warmup)
+        if not 0 <= min(shares) <= max(shares) <= 1 or len(self.reward) != 3 or not all(0 <= n < inf for n in numbers):
             raise InputError(
                 f"an agent of rate {self.rate}, drawn {self.drawn}, warmup {self.warmup}, entropy {self.entropy} and "
                 f"reward {self.reward} cannot be; give shares from 0 to 1, and the others 0 or more"

@@ -67,8 +67,15 @@ def _speed(name: str, recipe: Recipe) -> float:
     return max(fitting, default=(0, 1.0))[1] * (recipe.bias_lr if name.endswith("bias") else 1)
 
 
-def check_recipe(method: Method, recipe: Recipe, network: nn.Module, processes: int) -> None:
-    """Refuse what cannot be; speeds of a method's own recipe or of a tier may be for parts that some networks lack."""
+def check_recipe(method: Method, recipe: Recipe, network: nn.Module, processes: int, steps: int) -> None:
+    """Refuse what cannot be, in epochs of so many `steps`; speeds of a method's own recipe or of a tier may be for
+    parts that some networks lack."""
+    for name, resting in method.rests.items():
+        if resting >= recipe.epochs * steps:
+            raise InputError(
+                f"{name} is {resting:,} steps, and there are {recipe.epochs * steps:,} in all; set it to fewer, or "
+                f"recipe.epochs to more"
+            )
     if recipe.twins != method.recipe.twins:
         raise InputError(
             f"{method.name} learns from {'pairs of pictures' if method.recipe.twins else 'single pictures'}; "

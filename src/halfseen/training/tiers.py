@@ -16,7 +16,8 @@ TierName: TypeAlias = Literal["mini", "full"]
 
 @dataclass(frozen=True)
 class Tier:
-    """What a tier changes in every configuration and recipe, and the world that it is meant for.
+    """What a tier changes in every configuration and recipe, and the world that it is meant for. Of some methods it
+    also changes what their `configs` say.
 
     All methods get `recipe`, so that ideas are compared and not optimisers, and one of two backbones: `convolutional`,
     or `transformer` where a class token is needed, with what `transformer_recipe` says beside. `ids`, `images` and
@@ -27,6 +28,7 @@ class Tier:
     convolutional: str
     transformer: str
     transformer_recipe: Mapping[str, Any]
+    configs: Mapping[str, Mapping[str, Mapping[str, Any]]]
     ids: int
     images: int
     occluded: float
@@ -51,6 +53,7 @@ TIERS: dict[str, Tier] = {
         convolutional="tf_efficientnet_lite0",
         transformer=HYBRID,
         transformer_recipe={"epochs": 8, "speeds": SPEEDS},
+        configs={"ogfr": {"agent": {"warmup": 30}}},  # one of the eight epochs, as ten of the paper's 120
         ids=200,
         images=20,
         occluded=0.1,
@@ -70,6 +73,8 @@ def in_tier(method: Method, name: TierName, row: str | None = None) -> tuple[Any
     tier, transforms = TIERS[name], own.backbone.startswith("vit_")
     if config.backbone == own.backbone:
         config = replace(config, backbone=tier.transformer if transforms else tier.convolutional)
+    for part, changes in tier.configs.get(method.name, {}).items():
+        config = replace(config, **{part: replace(getattr(config, part), **changes)})
     beside = tier.transformer_recipe if transforms else {}
     return config, replace(method.recipe, **{**tier.recipe, **beside})
 

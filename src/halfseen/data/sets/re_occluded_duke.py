@@ -56,11 +56,17 @@ def _resolve(root: Path, line: str, known: Set[str]) -> str:
 
 def _read_gallery(root: Path, known: Set[str]) -> Listing:
     lines = read_lines(root / GALLERY_LIST)
-    entries = [entry for line in lines if (entry := _LABELLED.fullmatch(line))]
-    strays = tuple(f"{GALLERY_LIST}: {line}" for line in lines if not _LABELLED.fullmatch(line))
-    labels = {_resolve(root, entry[1], known): Occlusion(int(entry[2])) for entry in entries}
+    labels: dict[str, Occlusion] = {}
+    strays = []
+    for line in lines:
+        entry = _LABELLED.fullmatch(line)
+        name = _resolve(root, entry[1], known) if entry else ""
+        if entry and name not in labels:
+            labels[name] = Occlusion(int(entry[2]))
+        else:
+            strays.append(f"{GALLERY_LIST}: {line}{' (named before)' if entry else ''}")
     named = place(root, labels, pid_and_camera)
-    return Listing(tuple(replace(s, occlusion=labels[s.name]) for s in named.samples), named.strays + strays)
+    return Listing(tuple(replace(s, occlusion=labels[s.name]) for s in named.samples), (*named.strays, *strays))
 
 
 def _label_notes(gallery: tuple[Sample, ...]) -> list[str]:
