@@ -87,8 +87,11 @@ class Forget:
         there = gallery.rows(self.person, thumbnails=False) if self.person else {}
         count = gallery.forget(person=self.person or None, source=source, before=before)
         # only now: a forgetting that was broken off is ended by itself
-        if self.person and not there:
-            raise InputError(f"--person {self.person[0]}: there is no such sighting; `halfseen search` prints ids")
+        if strangers := [id for id in self.person if id not in there]:
+            others = f"; {count:,} of the others' passages are forgotten" if there else ""
+            raise InputError(
+                f"--person {strangers[0]}: there is no such sighting{others}; `halfseen search` prints ids"
+            )
         if source is not None and source not in known:
             has = shortened(map(shown, known))
             raise InputError(f"--source {shown(source)}: nothing in this gallery is from there; it has {has}")

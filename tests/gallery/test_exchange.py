@@ -59,6 +59,15 @@ def test_content_comes_in_once(tmp_path: Path) -> None:
     assert gallery.import_(tmp_path / "out") == 0
 
 
+def test_an_export_holds_the_images_of_all_files_that_it_calls_done(tmp_path: Path) -> None:
+    gallery, other = Gallery.create(tmp_path / "g", MODEL), Gallery.open(tmp_path / "g")
+    other.add(people([0]), facts(1), ["a"])  # while the first shows nothing of it
+    other.finish(["a"])
+    gallery.export(tmp_path / "out")
+    again = Gallery.create(tmp_path / "again", MODEL)
+    assert (again.import_(tmp_path / "out"), again.known(["a"])) == (1, {"a"})
+
+
 def test_any_program_reads_it(tmp_path: Path) -> None:
     filled(tmp_path / "g", 5).export(tmp_path / "out")
     table = pq.read_table(tmp_path / "out/images.parquet")

@@ -366,3 +366,13 @@ def test_kill_9_at_any_moment_loses_nothing_and_doubles_nothing(folder: Path, tm
     assert gallery.verify() == []
     assert gallery.model == open_model(weights, "cpu").facts
     assert index([folder], Gallery.create(tmp_path / "whole", model.facts), model).added == 150
+
+
+def test_a_gallery_that_another_makes_first_is_taken(
+    tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexing, "exists", lambda _: False)  # when it was looked
+    Gallery.create(tmp_path / "g", model.facts).finish(["one"])
+    assert open_or_make(tmp_path / "g", model.facts).known(["one"]) == {"one"}
+    with pytest.raises(InputError, match="holds embeddings of"):
+        open_or_make(tmp_path / "g", replace(model.facts, digest="f" * 64))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -128,6 +129,23 @@ def test_refreshing_is_as_good_as_opening_again(tmp_path: Path, chunk: int, monk
         assert search.refresh()
         assert search.search(ask) == Search(Gallery.open(tmp_path)).search(ask)
     assert ids(search.search(ask)) == [103]
+
+
+def test_another_gallery_in_the_same_place_is_read_anew(tmp_path: Path) -> None:
+    """As after a restoration: the same number of changes, the same ids, and other rows."""
+    alike, turned = people([0, 1, 2, 3]), torch.tensor([3, 2, 1, 0])
+    gallery = Gallery.create(tmp_path / "g", MODEL)
+    gallery.add(alike, facts(4))
+    search = Search(gallery)
+    shutil.rmtree(tmp_path / "g")
+    Gallery.create(tmp_path / "g", MODEL).add(alike[turned], [facts(4)[row] for row in turned.tolist()])
+    assert search.refresh()
+    assert [answer.fact.image for answer in search.search(Ask(alike[:1], count=1))] == ["images/0.png"]
+    assert not search.refresh()
+    shutil.rmtree(tmp_path / "g")
+    Gallery.create(tmp_path / "g", replace(MODEL, digest="f" * 16))
+    with pytest.raises(InputError, match="has become a gallery of another model; open it anew"):
+        search.refresh()
 
 
 def test_others_may_refresh_the_gallery_that_is_searched(tmp_path: Path) -> None:

@@ -303,14 +303,20 @@ def test_info_tells_what_a_gallery_holds(gallery: Path, run: Run, folder: Path) 
     assert told["sightings"] == 16
 
 
-def test_forgetting_a_person_takes_their_passage(gallery: Path, search: Callable[..., Any], run: Run) -> None:
+def test_forgetting_a_person_takes_their_passage(
+    gallery: Path, search: Callable[..., Any], run: Run, refused: Refused
+) -> None:
     first = search("who.png")[0]
     assert run("gallery", "forget", gallery, "--person", first["id"]) == (
         0,
         f"2 sightings forgotten; {gallery} holds 14\n",
         "",
     )
-    assert "p3" not in {each["track"] for each in search("who.png", "--count", 50)}
+    left = search("who.png", "--count", 50)
+    assert "p3" not in {each["track"] for each in left}
+    said = refused("gallery", "forget", gallery, "--person", left[0]["id"], "--person", 10**6)
+    assert said.startswith("halfseen: --person 1000000: there is no such sighting; 2 of the others' passages are forg")
+    assert left[0]["id"] not in {each["id"] for each in search("who.png", "--count", 50)}
 
 
 def test_forgetting_by_source_and_time(gallery: Path, run: Run, refused: Refused) -> None:

@@ -83,7 +83,7 @@ def assert_same(ours: Found, theirs: Found) -> None:
 
 def test_shares_are_all_rows_once(gallery: Gallery) -> None:
     gallery.remove([*range(5, 2000, 7)])
-    parts = [Part(gallery.folder, MODEL, Share(number, 4), gallery.version) for number in range(4)]
+    parts = [Part(gallery.folder, MODEL, Share(number, 4), gallery.state.version) for number in range(4)]
     ids = [part.table(["camera"])["_rowid"].to_pylist() for part in parts]
     assert sorted(id for own in ids for id in own) == sorted(gallery.rows())
     assert all(id // BLOCK % 4 == number for number, own in enumerate(ids) for id in own)
@@ -94,20 +94,20 @@ def test_shares_are_all_rows_once(gallery: Gallery) -> None:
 
 def test_a_shard_still_knows_the_version_before_and_reads_only_what_is_new(gallery: Gallery) -> None:
     shard, ask = Shard(gallery.folder, MODEL, Share(0, 1), None, 1), asks(1)[0]
-    versions, wanted = [], []
+    states, wanted = [], []
     for number in range(4):
-        versions.append(gallery.version)
+        states.append(gallery.state)
         wanted.append(Search(Gallery.open(gallery.folder)))
-        assert shard.load(gallery.version) == len(gallery)
+        assert shard.load(gallery.state) == len(gallery)
         gallery.remove([number])
         gallery.add(people([number]), facts(1, ROWS + number))
     probes = wanted[0].probes([ask])
-    for version, search in [*zip(versions, wanted, strict=True)][-2:]:
-        assert_same(shard.nearest(version, probes, 40, ()), search.nearest(probes, 40))
-    assert shard.load(versions[0]) == ROWS  # one that it has forgotten
+    for state, search in [*zip(states, wanted, strict=True)][-2:]:
+        assert_same(shard.nearest(state, probes, 40, ()), search.nearest(probes, 40))
+    assert shard.load(states[0]) == ROWS  # one that it has forgotten
     gallery.compact(grace=timedelta(0))
     with pytest.raises(VanishedError):
-        Shard(gallery.folder, MODEL, Share(0, 1), None, 1).load(versions[0])
+        Shard(gallery.folder, MODEL, Share(0, 1), None, 1).load(states[0])
 
 
 def test_where_no_cluster_is(monkeypatch: pytest.MonkeyPatch) -> None:

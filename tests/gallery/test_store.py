@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -17,9 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from galleries import DIM, MODEL, PARTS, facts, filled, people
+from halfseen.gallery import finished
+from halfseen.gallery.conditions import quoted
 from halfseen.gallery.sightings import Fact, ModelFacts, Where
 from halfseen.gallery.store import Gallery
-from halfseen.gallery.tables import GRID, LENGTH, on_grid, quoted
+from halfseen.gallery.tables import GRID, LENGTH, on_grid
 from halfseen.types import Embedding, InputError
 
 pytest.importorskip("lance", reason="the extra `search` is not installed")
@@ -135,6 +138,44 @@ def test_forgetting_by_source_and_time(tmp_path: Path) -> None:
     assert _on_disk(tmp_path, b"thumbnail <49>") == []
     assert gallery.forget(source="film 3.mp4") == 50
     assert gallery.count("source").keys() == {"film 0.mp4", "film 1.mp4", "film 2.mp4"}
+
+
+def test_what_has_no_date_is_as_old_as_it_has_been_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery = Gallery.create(tmp_path, MODEL)
+    taken = {"old.png": 5e8, "": 5.0, "undated.png": None, "first day.png": 5.0, "new.png": 2e9}
+    monkeypatch.setattr("halfseen.gallery.tables.time.time", lambda: 1e9)
+    gallery.add(people([0] * 5), [Fact(image, "a set", time=time) for image, time in taken.items()])
+
+    def left() -> set[str]:
+        return {fact.image for fact in gallery.rows().values()}
+
+    assert (gallery.forget(before=9e8), left()) == (2, {"", "undated.png", "new.png"})
+    assert (gallery.forget(before=1.5e9), left()) == (2, {"new.png"})
+
+
+def test_files_that_another_takes_away_while_it_is_asked_what_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gallery, tries, really = Gallery.create(tmp_path, MODEL), [], finished._open
+    gallery.finish(["one"])
+
+    def compacted(folder: str) -> Any:
+        tries.append(folder)
+        if len(tries) < 3:
+            raise OSError("Not found: sources.lance/data/x.lance")
+        return really(folder)
+
+    monkeypatch.setattr(finished, "_open", compacted)
+    assert gallery.known(["one", "two"]) == {"one"}
+    assert len(tries) == 3
+
+
+def test_addresses_that_lost_a_slash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for made in (lambda place: Gallery.create(place, MODEL), Gallery.open):
+        with pytest.raises(InputError, match=r"s3:/bucket/g.* is an object store's address that has lost a slash"):
+            made(Path("s3://bucket/g"))
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_what_is_done_is_known_even_when_forgotten(tmp_path: Path) -> None:

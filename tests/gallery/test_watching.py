@@ -18,6 +18,7 @@ from halfseen.gallery.indexing.model import Model, open_model
 from halfseen.gallery.indexing.patterns import Pattern
 from halfseen.gallery.indexing.watching import PAUSE, watch
 from halfseen.gallery.store import Gallery
+from halfseen.types import InputError
 from passers import RED, Days, Ended, Walker, find, save_film
 from served import person, save_tiny
 
@@ -76,6 +77,26 @@ def test_a_film_must_be_quiet_for_longer(tmp_path: Path, model: Model, monkeypat
     reports, gallery = watched(folder, model, [None] * (rounds + 3), monkeypatch)
     assert [(report.films, report.passages) for report in reports] == [(1, 1)]
     assert len(gallery) >= 1
+
+
+def test_a_folder_may_be_away_for_a_moment(tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, away = tmp_path / "set", tmp_path / "away"
+    with pytest.raises(InputError, match="set"):  # not so in the beginning
+        watch([folder], Gallery.create(tmp_path / "none", model.facts), model, Settings(), print)
+    folder.mkdir()
+    save_image(folder / "a.png", person(0, 0))
+    told: list[str] = []
+
+    def back() -> None:
+        away.rename(folder)
+        save_image(folder / "b.png", person(1, 0))
+
+    events = [None, None, lambda: folder.rename(away), None, None, back, None, None, None]
+    reports, gallery = watched(folder, model, events, monkeypatch, say=told.append)
+    assert [report.added for report in reports] == [1, 1]
+    assert len(told) == 1
+    assert str(folder) in told[0]
+    assert len(gallery) == 2
 
 
 def test_a_fault_is_told_once_and_a_mended_file_is_taken(

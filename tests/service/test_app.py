@@ -22,13 +22,13 @@ from halfseen.data.images import decode_image
 from halfseen.draw import WHOLE
 from halfseen.gallery.parts import colours_of
 from halfseen.gallery.search import Search
-from halfseen.gallery.sightings import Ask, Fact
+from halfseen.gallery.sightings import Ask, Fact, Where
 from halfseen.gallery.store import Gallery
 from halfseen.service import holdings, service
 from halfseen.service.app import make_app
 from halfseen.service.log import check_log
 from halfseen.service.pictures import Folders, picture_of
-from halfseen.types import InputError
+from halfseen.types import Embedding, InputError
 from served import CAMERAS, NOON, PEOPLE, Place, as_file, fill, person
 
 Client = Callable[..., TestClient]
@@ -154,8 +154,20 @@ def test_leafing_shows_each_passage_once_the_newest_first(client: TestClient) ->
     dated = [time for time in times if time is not None]
     assert times == sorted(dated, reverse=True) + [None] * PEOPLE
     assert all(time % 60 == 1 for time in dated)  # of the two shots the later one
+    said = troubled(client.get("/api/sightings", params={"camera": "hall"}), 422)
+    assert said.startswith("'camera' is nothing that can be said here; say cameras, count, since, ")
     some = client.get("/api/sightings", params={"cameras": ["hall", "yard"], "since": NOON}).json()["sightings"]
     assert {each["camera"] for each in some} == {"hall"}
+
+
+def test_a_passage_of_one_camera_hides_none_of_another(place: Place, tmp_path: Path) -> None:
+    gallery = Gallery.create(tmp_path / "g", place.model.facts)
+    at = [("gate", "3"), ("gate", "3"), ("hall", "3"), ("hall", ""), ("hall", ""), ("yard", "4")]
+    known = [Fact(f"{row}.png", "set", camera, float(row), track) for row, (camera, track) in enumerate(at)]
+    parts, dim = len(place.model.facts.parts), place.model.facts.dim
+    ids = gallery.add(Embedding(torch.ones(6, parts, dim), torch.ones(6, parts)), known)
+    newest = holdings.Register.of(gallery).newest(Where())
+    assert newest == [ids[row] for row in (5, 4, 3, 2, 1)]
 
 
 def test_pictures_are_jpegs(client: TestClient) -> None:

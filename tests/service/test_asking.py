@@ -104,11 +104,14 @@ def test_a_form_is_read() -> None:
     assert wish == Wish(like=[3, 5], cameras=["a"], since=1000.0, count=7, rerank=True)
 
 
-def test_what_is_left_out_or_empty_or_unknown_is_not_said() -> None:
-    assert (
-        wished(form_of(("until", ""), ("count", ""), ("keep", ""), ("else", "1"))) == Wish() == wished(b"", "text/csv")
-    )
+def test_what_is_left_out_or_empty_is_not_said() -> None:
+    assert wished(form_of(("until", ""), ("count", ""), ("keep", ""))) == Wish() == wished(b"", "text/csv")
     assert wished(form_of(("count", "7"), ("count", "9"))).count == 9
+
+
+def test_a_word_that_nobody_knows_is_refused_and_filters_nothing() -> None:
+    with pytest.raises(HTTPException, match="'camera' is nothing that can be said here; say boxes, cameras, count, "):
+        wished(form_of(("like", "3"), ("camera", "c1")))
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ def export_images(gallery: Gallery, folder: Path) -> None:
         about = {"model": asdict(gallery.model), "notes": gallery.notes()}
         (beside / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
         pq.write_table(gallery.sources(), beside / SOURCES)
+        gallery.refresh()  # whatever is noted as done is in there by now
         with pq.ParquetWriter(beside / IMAGES, schema, compression="zstd") as file:
             for batch in gallery.scan(schema.names, READ):
                 file.write_batch(batch.select(schema.names))

@@ -11,7 +11,8 @@ from datetime import timedelta
 
 import pyarrow as pa
 
-from halfseen.gallery.tables import Dataset, among, append, compact, exists, guarded, joined, lance, make
+from halfseen.gallery.conditions import among
+from halfseen.gallery.tables import Dataset, append, compact, exists, guarded, joined, lance, make, retried
 
 TABLE = "sources.lance"
 FRAGMENT = 2**20  # rows of a compacted file
@@ -27,8 +28,12 @@ def make_finished(folder: str) -> None:
 def read_finished(folder: str, digests: Iterable[str] | None = None) -> pa.Table:
     """Those of `digests`, or all, that are noted."""
     rows = "true" if digests is None else among("digest", frozenset(digests))
-    with guarded(folder, "reading"):
-        return _open(folder).to_table(filter=rows)
+
+    def reading() -> pa.Table:
+        with guarded(folder, "reading"):
+            return _open(folder).to_table(filter=rows)
+
+    return retried(reading)  # which opens it again
 
 
 def add_finished(folder: str, digests: Iterable[str]) -> None:

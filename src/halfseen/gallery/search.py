@@ -30,7 +30,7 @@ from halfseen.gallery import bounds, tables
 from halfseen.gallery.calibration import CROWD, Calibration, Crowd, calibration_of, signs_of
 from halfseen.gallery.planes import Planes, Stored, in_chunks, row_bytes
 from halfseen.gallery.probes import EMPTY, Found, Mean, Probes, pushed
-from halfseen.gallery.sightings import Ask, Sighting, Where
+from halfseen.gallery.sightings import Ask, Sighting, State, Where
 from halfseen.gallery.store import Gallery
 from halfseen.gallery.tables import numbers, retried
 from halfseen.gallery.threads import by_one
@@ -52,7 +52,7 @@ class Loaded(NamedTuple):
     `ids` [N] are in order, `facts` are those of these rows.
     """
 
-    version: int
+    state: State
     chunks: tuple[Planes, ...] | None
     ids: Tensor
     facts: pa.Table
@@ -71,7 +71,7 @@ class Search:
     def __init__(self, gallery: Gallery, *, memory: int | None = None, coarse: bool = False) -> None:
         self.gallery, self.coarse, self._one = gallery, coarse, Lock()
         self._memory = int(SHARE * _machine_memory()) if memory is None else memory
-        self._loaded = retried(lambda: self._load(()), gallery.refresh)
+        self._loaded = retried(lambda: self._load(None), gallery.refresh)
 
     def __len__(self) -> int:
         return len(self._loaded.ids)
@@ -81,8 +81,8 @@ class Search:
         with self._one:
             self.gallery.refresh()
             before = self._loaded
-            if self.gallery.version != before.version:
-                self._loaded = retried(lambda: self._load(before.chunks or ()), self.gallery.refresh)
+            if self.gallery.state != before.state:
+                self._loaded = retried(lambda: self._load(before), self.gallery.refresh)
             return self._loaded is not before
 
     def search(self, ask: Ask) -> list[Sighting]:
@@ -225,19 +225,20 @@ class Search:
 
     # --- loading ---
 
-    def _load(self, before: Sequence[Planes]) -> Loaded:
+    def _load(self, before: Loaded | None) -> Loaded:
         """The gallery as it is now; of the chunks of `before` those rows are kept that are still there."""
-        version, calibration = self.gallery.version, calibration_of(self.gallery)
+        state, calibration = self.gallery.state, calibration_of(self.gallery)
+        old = (before.chunks or ()) if before and before.state.gallery == state.gallery else ()
         table = self.gallery.table(tables.FACTS)
         ids = torch.tensor(table["_rowid"].to_numpy(), dtype=torch.int64)
         chunks: tuple[Planes, ...] | None = None
         model = self.gallery.model
         if len(ids) * row_bytes(len(model.parts), model.dim, halved=self.coarse) <= self._memory:
-            last = max((int(chunk.ids.max()) for chunk in before), default=-1)
+            last = max((int(chunk.ids.max()) for chunk in old), default=-1)
             fresh = in_chunks(self._pieces(last), int((ids > last).sum()), CHUNK, halved=self.coarse)
-            chunks = tuple(some for chunk in chain(before, fresh) if len(some := _among(chunk, ids)))
+            chunks = tuple(some for chunk in chain(old, fresh) if len(some := _among(chunk, ids)))
         crowd = self._crowd(ids) if calibration else None
-        return Loaded(version, chunks, ids, table, crowd, calibration)
+        return Loaded(state, chunks, ids, table, crowd, calibration)
 
     def _crowd(self, ids: Tensor) -> Crowd:
         return Crowd.of(self.gallery.embedding(ids[:: max(1, -(-len(ids) // CROWD))].tolist())[1])

@@ -20,13 +20,14 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import torch
 
+from halfseen.data.files import shown
 from halfseen.gallery.machines import ray, told
-from halfseen.gallery.planes import Planes, row_bytes
+from halfseen.gallery.planes import row_bytes
 from halfseen.gallery.probes import Found, Probes
 from halfseen.gallery.search import Loaded, Search
-from halfseen.gallery.sightings import Ask, ModelFacts, Sighting, Where
+from halfseen.gallery.sightings import Ask, ModelFacts, Sighting, State, Where
 from halfseen.gallery.store import AHEAD, IMAGES, Gallery
-from halfseen.gallery.tables import guarded, joined, lance, local, retried
+from halfseen.gallery.tables import VanishedError, guarded, joined, lance, local, retried
 
 BLOCK = 1024  # ids that follow each other lie in one shard
 KEPT = 2  # versions that a shard can be asked about: searches go on while the next is read
@@ -84,30 +85,33 @@ class Shard:
     def __init__(self, folder: str, model: ModelFacts, share: Share, memory: int | None, threads: int | None) -> None:
         torch.set_num_threads(threads or os.cpu_count() or 1)  # Ray would leave one
         self._about, self._memory = (folder, model, share), memory
-        self._searches: dict[int, Search] = {}  # by version
+        self._searches: dict[State, Search] = {}
         self._one = Lock()
 
     def ready(self) -> None:
         """It has a place."""
 
-    def load(self, version: int) -> int:
-        """Have that version ready; tells how many rows there are."""
-        return len(self._at(version))
+    def load(self, state: State) -> int:
+        """Have that state ready; tells how many rows there are."""
+        return len(self._at(state))
 
-    def nearest(self, version: int, probes: Probes, k: int, wheres: Sequence[Where]) -> Found:
-        return self._at(version).nearest(probes, k, wheres)
+    def nearest(self, state: State, probes: Probes, k: int, wheres: Sequence[Where]) -> Found:
+        return self._at(state).nearest(probes, k, wheres)
 
-    def _at(self, version: int) -> Search:
-        if version not in self._searches:
+    def _at(self, state: State) -> Search:
+        if state not in self._searches:
             with self._one:
-                if version not in self._searches:
-                    others = {one: self._searches[one] for one in sorted(self._searches)[1 - KEPT :]}
-                    self._searches = others | {version: self._made(version, others)}
-        return self._searches[version]
+                if state not in self._searches:
+                    same = [one for one in self._searches if one.gallery == state.gallery]
+                    others = {one: self._searches[one] for one in sorted(same)[1 - KEPT :]}
+                    self._searches = others | {state: self._made(state, others)}
+        return self._searches[state]
 
-    def _made(self, version: int, others: dict[int, Search]) -> Search:
-        part, newest = Part(*self._about, version), max(others, default=version)
-        if newest >= version:
+    def _made(self, state: State, others: dict[State, Search]) -> Search:
+        part, newest = Part(*self._about, state.version), max(others, default=state)
+        if part.state != state:
+            raise VanishedError(f"another gallery lies in {shown(part.folder)} by now; look again")
+        if newest >= state:
             return Search(part, memory=self._memory)
         later = copy(others[newest])  # what both have is not read again, and the earlier one stays as it is
         later.gallery = part
@@ -151,13 +155,13 @@ class Sharded(Search):
     def _nearest(self, loaded: Loaded, probes: Probes, k: int, wheres: Sequence[Where]) -> Found:
         found = Found.room(len(probes), 0, len(self.gallery.model.parts))
         question = ray().put(probes)
-        for other in self._answers("nearest", loaded.version, question, k, wheres):
+        for other in self._answers("nearest", loaded.state, question, k, wheres):
             found = found.joined(other, k)
         return found
 
-    def _load(self, before: Sequence[Planes]) -> Loaded:
+    def _load(self, before: Loaded | None) -> Loaded:
         loaded = super()._load(before)
-        self._answers("load", loaded.version)
+        self._answers("load", loaded.state)
         return loaded
 
     def _answers(self, call: str, *words: Any) -> list[Any]:

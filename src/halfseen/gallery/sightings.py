@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from halfseen.types import Embedding, InputError
 
+DAY = 86_400.0  # seconds
+
 Box: TypeAlias = tuple[float, float, float, float]
 Names: TypeAlias = frozenset[str]
+
+
+class State(NamedTuple):
+    """Which gallery it is, of all that ever lay in that place, and its version, which grows with every change."""
+
+    gallery: bytes
+    version: int
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,11 @@ class Fact:
         timely = self.time is None or math.isfinite(self.time)
         if not timely or not (self.box is None or all(map(math.isfinite, self.box))):
             raise InputError(f"{self} has a time or a box that is no finite number; give a number, or leave it out")
+
+    @property
+    def dated(self) -> bool:
+        """Whether `time` counts from 1970: that of a film without a date, of which crops alone are kept, does not."""
+        return self.time is not None and not (self.image == "" and 0 <= self.time < DAY)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,10 @@ import pyarrow as pa
 from halfseen.data.files import shown
 from halfseen.gallery import finished, tables
 from halfseen.gallery.checking import faults_of
+from halfseen.gallery.conditions import among, condition, older, quoted, same_passages
 from halfseen.gallery.exchange import export_images, import_images
-from halfseen.gallery.sightings import Fact, ModelFacts, Where
-from halfseen.gallery.tables import Dataset, condition, guarded, numbers, retried
+from halfseen.gallery.sightings import Fact, ModelFacts, State, Where
+from halfseen.gallery.tables import Dataset, guarded, numbers, retried
 from halfseen.types import Embedding, InputError
 
 Column: TypeAlias = Literal["camera", "source", "track"]
@@ -49,8 +50,8 @@ class Gallery:
         self._images, self._busy, self._is_alone = images, RLock(), False
 
     @staticmethod
-    def create(folder: str | os.PathLike[str], model: ModelFacts) -> Gallery:
-        """A new, empty gallery for embeddings of `model`."""
+    def create(folder: str | os.PathLike[str], model: ModelFacts, *, anew: bool = True) -> Gallery:
+        """A new, empty gallery for embeddings of `model`; without `anew`, the one that another process makes first."""
         place = os.fspath(folder)
         schema = tables.image_schema(len(model.parts), model.dim, json.dumps(asdict(model)).encode())
         with guarded(place, "making"):
@@ -58,6 +59,8 @@ class Gallery:
                 Path(place).mkdir(parents=True, exist_ok=True)
             with tables.locked(place):
                 if tables.exists(tables.joined(place, IMAGES)):
+                    if not anew:
+                        return Gallery.open(folder, model)
                     raise InputError(f"there is a gallery at {shown(place)} already; open it, or choose another folder")
                 finished.make_finished(place)
                 return Gallery(place, tables.make(tables.joined(place, IMAGES), schema), model)
@@ -70,7 +73,7 @@ class Gallery:
             raise InputError(f"there is no gallery at {shown(place)}; check the path, or make one by `halfseen index`")
         with guarded(place, "opening"):
             images = tables.lance().dataset(tables.joined(place, IMAGES))
-            found = ModelFacts.noted(json.loads((images.schema.metadata or {}).get(b"halfseen", "0")))
+            found = ModelFacts.noted(json.loads((images.schema.metadata or {}).get(tables.MODEL, "0")))
         gallery = Gallery(place, images, found)
         if model:
             gallery.check(model)
@@ -94,20 +97,20 @@ class Gallery:
         return self._images.schema
 
     @property
-    def version(self) -> int:
-        """Of what this object shows; it grows with every change."""
-        return int(self._images.version)
+    def state(self) -> State:
+        """Of what this object shows."""
+        return State(self.schema.metadata.get(tables.IDENTITY, b""), self._images.version)
 
     def refresh(self) -> bool:
         """Show what others have changed meanwhile; tells whether they did."""
-        before = self.version
+        before = self.state
         with self._busy:
             self._images = retried(self._newest)
-        return self.version != before
+        return self.state != before
 
     def _newest(self) -> Dataset:
         with self._reading() as images:
-            return images.checkout_version(images.latest_version)
+            return tables.newest(images)
 
     def add(self, embedding: Embedding, facts: Sequence[Fact], digests: Sequence[str] = ()) -> list[int]:
         """Store the rows of `embedding`, all or none, with their `facts`; returns their ids.
@@ -149,7 +152,7 @@ class Gallery:
     def remove_content(self, digests: Iterable[str]) -> int:
         """Take out all images of content with these digests, as an interrupted run may have left them."""
         names = frozenset(digests) - {""}
-        return self._delete(tables.among("digest", names)) if names else 0
+        return self._delete(among("digest", names)) if names else 0
 
     def _delete(self, rows: str) -> int:
         with self._writing() as images:
@@ -160,17 +163,18 @@ class Gallery:
     ) -> int:
         """Remove images for good: nothing of them stays on disk; returns how many.
 
-        `person`: these ids and the rest of their passages; `source`: all from there; `before`: all of an earlier time.
-        Of several all must hold. A forgotten file stays `known`, so that no watched folder brings it back.
+        `person`: these ids and the rest of their passages; `source`: all from there; `before`: all of an earlier time,
+        or, where nobody knows the time, stored earlier. Of several all must hold. A forgotten file stays `known`, so
+        that no watched folder brings it back.
         """
         if person is None and source is None and before is None:
             raise InputError("forgetting needs to be told what: give a person, a source or a time")
-        clauses = [] if source is None else [f"source = {tables.quoted(source)}"]
-        clauses += [] if before is None else [f"time < {Where(until=before).until!r}"]
+        clauses = [] if source is None else [f"source = {quoted(source)}"]
+        clauses += [] if before is None else [older(before)]
         with self.alone():
             if person is not None:
                 self.refresh()  # they may be newer than what this object shows
-                clauses.append(tables.same_passages(self.rows(list(person), thumbnails=False)))
+                clauses.append(same_passages(self.rows(list(person), thumbnails=False)))
             count = self._delete(" AND ".join(clauses))
             self.compact(grace=timedelta(0))
         return count
@@ -225,8 +229,7 @@ class Gallery:
 
     def count(self, column: Column) -> dict[str, int]:
         """How many images there are of each camera, source or track, by name."""
-        with self._reading() as images:
-            return dict(sorted(Counter(images.to_table(columns=[column])[column].to_pylist()).items()))
+        return dict(sorted(Counter(self.table([column])[column].to_pylist()).items()))
 
     def table(self, columns: Sequence[str]) -> pa.Table:
         """These columns of all images and `_rowid`, their ids, which are in order."""

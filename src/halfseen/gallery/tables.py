@@ -10,8 +10,9 @@ from __future__ import annotations
 import errno
 import os
 import re
+import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import repeat
@@ -24,7 +25,7 @@ from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
 from halfseen.data.files import shown
-from halfseen.gallery.sightings import Fact, Names, Where
+from halfseen.gallery.sightings import Fact
 from halfseen.types import Embedding, InputError
 
 try:
@@ -38,6 +39,7 @@ Dataset: TypeAlias = Any  # lance.LanceDataset: the package is an extra
 GRID = 2**15  # vectors are whole numbers over this, which float16 holds exactly
 LENGTH = 127 * 254  # of a direction, in steps of the grid: see `planes`
 FACTS = ("image", "source", "camera", "time", "track", "box")
+MODEL, IDENTITY = b"halfseen", b"gallery"  # what a table says of itself
 FORMAT = "2.0"  # of Lance's files: the one whose long rows are read without being copied
 LOCK = "writing.lock"
 PATIENCE = 60.0  # seconds that a writer waits for another
@@ -47,7 +49,10 @@ GONE = ("not found", "no such file")
 
 
 def image_schema(parts: int, dim: int, note: bytes) -> pa.Schema:
-    """Of the table of images; `note` says which model made them."""
+    """Of the table of images of a new gallery; `note` says which model makes them.
+
+    `stored` is when each was added, in seconds since 1970. IDENTITY tells galleries apart that lay in the same place.
+    """
     return pa.schema(
         [
             ("vectors", pa.list_(pa.float16(), parts * dim)),
@@ -60,8 +65,9 @@ def image_schema(parts: int, dim: int, note: bytes) -> pa.Schema:
             ("box", pa.list_(pa.float64(), 4)),
             ("thumbnail", pa.large_binary()),
             ("digest", pa.string()),
+            ("stored", pa.float64()),
         ],
-        metadata={b"halfseen": note},
+        metadata={MODEL: note, IDENTITY: secrets.token_hex(8).encode()},
     )
 
 
@@ -129,6 +135,7 @@ def image_table(schema: pa.Schema, embedding: Embedding, facts: Sequence[Fact], 
         "vectors": _fixed(on_grid(embedding).flatten(1)),
         "visibility": _fixed(embedding.visibility.detach()),
         "digest": pa.array(digests, pa.string()),
+        "stored": pa.array([time.time()] * len(facts), pa.float64()),
     }
     for name in (*FACTS, "thumbnail"):
         try:
@@ -158,39 +165,20 @@ def facts_of(table: pa.Table) -> list[Fact]:
     return list(map(Fact, *words, thumbnails, boxes))
 
 
-def condition(where: Where, ids: Sequence[int] | None = None) -> str:
-    """SQL for those of the rows `ids`, or of all, that `where` means."""
-    clauses = [f"time >= {where.since!r}"] if where.since is not None else []
-    clauses += [f"time <= {where.until!r}"] if where.until is not None else []
-    for column, names in (("camera", where.cameras), ("source", where.sources), ("track", where.tracks)):
-        clauses += [among(column, names)] if names is not None else []
-    if ids is not None:
-        possible = [str(int(id)) for id in ids if 0 <= id < 2**63]
-        clauses.append(f"_rowid IN ({', '.join(possible)})" if possible else "false")
-    return " AND ".join(clauses) or "true"
-
-
-def among(column: str, names: Names) -> str:
-    return f"{column} IN ({', '.join(map(quoted, sorted(names)))})" if names else "false"
-
-
-def same_passages(facts: Mapping[int, Fact]) -> str:
-    """SQL for the images whose ids and `facts` these are, and for the others of their passages."""
-    passages = {(fact.source, fact.track) for fact in facts.values() if fact.track}
-    same = [f"(source = {quoted(source)} AND track = {quoted(track)})" for source, track in sorted(passages)]
-    return f"({' OR '.join([condition(Where(), list(facts)), *same])})"
-
-
-def quoted(text: str) -> str:
-    """`text` as SQL has it: nothing in it can end the quotation."""
-    return "'" + text.replace("'", "''") + "'"
-
-
 def make(table: str, schema: pa.Schema) -> Dataset:
     """A new table of Lance at that place, without rows."""
     return lance().write_dataset(
         schema.empty_table(), table, mode="create", enable_stable_row_ids=True, data_storage_version=FORMAT
     )
+
+
+def newest(table: Dataset) -> Dataset:
+    """`table` as it is now; if somebody has put another in its place, that one."""
+    there = lance().dataset(table.uri)  # `table` itself would not look again at a version that it knows
+    old, new = table.schema.metadata, there.schema.metadata
+    if new[MODEL] != old[MODEL]:
+        raise InputError(f"{shown(table.uri)} has become a gallery of another model; open it anew")
+    return table.checkout_version(there.version) if new.get(IDENTITY) == old.get(IDENTITY) else there
 
 
 def append(rows: pa.Table | pa.RecordBatchReader, table: Dataset) -> Dataset:
@@ -273,6 +261,11 @@ def _wait_for(file: int, folder: str) -> None:
 
 def local(folder: str) -> bool:
     """Whether `folder` is one of this machine rather than of an object store."""
+    if re.match("[a-z][a-z0-9]+:/[^/]", folder):
+        raise InputError(
+            f"{shown(folder)} is an object store's address that has lost a slash, as a path does; name a folder, or "
+            f"give the address as words from Python (docs/cluster.md)"
+        )
     return "://" not in folder
 
 

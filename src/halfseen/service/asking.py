@@ -4,7 +4,7 @@ FastAPI and pydantic read the fields below as they stand, so their annotations a
 """
 
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Container, Iterable, Sequence
 from dataclasses import dataclass, fields
 from inspect import signature
 from typing import Annotated, Any, TypeAlias, TypeVar
@@ -70,6 +70,7 @@ class Shelf:
 
 
 WISH = TypeAdapter(Wish)
+FIELDS, ON_SHELF = ({field.name for field in fields(kind)} for kind in (Wish, Shelf))
 SEVERAL = [field.name for field in fields(Wish) if field.default == ()]
 FORM = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": WISH.json_schema()}}}}
 
@@ -97,12 +98,19 @@ async def _form(request: Request) -> FormData:
 
 def _understood(form: FormData) -> Wish:
     """What was said in it; nothing, where one word is wanted, is not said."""
+    check_words(form, FIELDS)
     several = {name: values for name in SEVERAL if (values := list(filter(_said, form.getlist(name))))}
     single = {name: value for name, value in form.items() if name not in SEVERAL and value != ""}
     try:
         return WISH.validate_python(several | single)
     except ValidationError as error:
         raise RequestValidationError(error.errors()) from error
+
+
+def check_words(given: Iterable[str], known: Collection[str]) -> None:
+    """Refuse what nobody would look at: a filter of another name would filter nothing."""
+    for name in set(given) - set(known):
+        raise refused(f"{name[:40]!r} is nothing that can be said here; say {', '.join(sorted(known))}", 422)
 
 
 def _said(value: Any) -> bool:

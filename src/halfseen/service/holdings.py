@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from halfseen.gallery.indexing.times import shown_time
 from halfseen.gallery.parts import looks_of
 from halfseen.gallery.search import Search
-from halfseen.gallery.sightings import Ask, Fact, Sighting, Where
+from halfseen.gallery.sightings import Ask, Fact, Sighting, State, Where
 from halfseen.gallery.store import Gallery
 from halfseen.service.answers import About, Limits, Place, key_of, sources_from
 from halfseen.service.asking import refused
@@ -35,7 +35,7 @@ class Register:
     """Where and when all sightings of one version of the gallery were: a row of `table` for each, the newest first, and
     the `passage` that it belongs to, by number."""
 
-    version: int
+    state: State
     table: pa.Table
     passage: NDArray[np.int64]
     cameras: dict[str, int]
@@ -44,12 +44,12 @@ class Register:
 
     @staticmethod
     def of(gallery: Gallery) -> Register:
-        version = gallery.version
+        state = gallery.state
         table = pa.Table.from_batches(gallery.scan([*WORDS, "time"], PIECE), COLUMNS)
         order = pc.sort_indices(table, [("time", "descending"), ("_rowid", "ascending")])
         table = table.take(order)
         cameras, sources = gallery.count("camera"), gallery.count("source")
-        return Register(version, table, _passages(table), cameras, sources, {key_of(path): path for path in sources})
+        return Register(state, table, _passages(table), cameras, sources, {key_of(path): path for path in sources})
 
     def newest(self, where: Where) -> list[int]:
         """The ids of the newest sighting of each passage, among those that `where` means."""
@@ -107,7 +107,7 @@ class Holdings:
         if self._one.acquire(blocking=False):
             try:
                 self.search.refresh()
-                if self.gallery.version != self.register.version:
+                if self.gallery.state != self.register.state:
                     self.register = Register.of(self.gallery)
                 self._looked = time.monotonic()
             finally:
@@ -162,11 +162,13 @@ def _joined(embeddings: Sequence[Embedding]) -> Embedding:
 
 
 def _passages(table: pa.Table) -> NDArray[np.int64]:
-    """A number for each passage: sightings of one source and one track; those without a track are passages each."""
-    source, track = (_codes(table[name]) for name in ("source", "track"))
+    """A number for each passage: sightings of one source, camera and track; those without a track are passages each."""
+    passage = np.zeros(len(table), np.int64)
+    for name in WORDS:
+        both = passage * (len(table) + 1) + _codes(table[name])
+        passage = np.unique(both, return_inverse=True)[1]  # small numbers again
     alone = pc.equal(table["track"], "").to_numpy()
-    passage: NDArray[np.int64] = np.where(alone, -1 - np.arange(len(table)), source * (len(table) + 1) + track)
-    return passage
+    return np.where(alone, -1 - np.arange(len(table)), passage)
 
 
 def _codes(words: pa.ChunkedArray) -> NDArray[np.int64]:

@@ -62,6 +62,7 @@ class Service:
         self, request: Request, shelf: Annotated[asking.Shelf, Depends(asking.at_once(asking.Shelf))]
     ) -> Sightings:
         """Sightings to leaf through, the newest first, one of each passage."""
+        asking.check_words(request.query_params, asking.ON_SHELF)
         await self._fresh()
         where = self._where(shelf)
         self._note("leaf", request, vars(shelf))

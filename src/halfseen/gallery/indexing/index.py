@@ -23,6 +23,7 @@ from halfseen.gallery.indexing.pictures import Picture, batches, digests, read_p
 from halfseen.gallery.indexing.sources import DamagedError, Found, Source, find
 from halfseen.gallery.sightings import Fact, ModelFacts
 from halfseen.gallery.store import DONE, IMAGES, Gallery
+from halfseen.gallery.tables import exists
 from halfseen.heap import freed_kept
 from halfseen.training.settings import Bars, Say, no_bar, say_nothing
 from halfseen.types import Embedding, InputError
@@ -76,11 +77,11 @@ class Report:
 
 def open_or_make(folder: Path, model: ModelFacts) -> Gallery:
     """The gallery at `folder`, which must be one of `model`; a new one if there is nothing yet."""
-    if (folder / IMAGES).exists():
+    if exists(str(folder / IMAGES)):
         return Gallery.open(folder, model)
     if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= BEGUN):
         raise InputError(f"{shown(folder)} holds other things, and no gallery; name a folder that is new or empty")
-    return Gallery.create(folder, model)
+    return Gallery.create(folder, model, anew=False)
 
 
 def index(paths: Sequence[Path], gallery: Gallery, model: Model, settings: Settings = Settings()) -> Report:

@@ -10,10 +10,9 @@ import math
 from datetime import UTC, date, datetime
 from functools import lru_cache
 
-from halfseen.gallery.sightings import Fact
+from halfseen.gallery.sightings import DAY, Fact
 from halfseen.types import InputError
 
-DAY = 86_400.0
 FIRST = date(1970, 1, 1).toordinal()
 OF_FILM = " into the film"
 
@@ -44,8 +43,7 @@ def since_1970(moment: datetime) -> float:
 def shown_moment(fact: Fact) -> str:
     """When a sighting was. Of a film without a date nobody knows more than how far into it that is."""
     told = shown_time(fact.time)
-    film = not fact.image  # of a film crops alone are kept
-    return f"{told}{OF_FILM}" if told and film and 0 <= (fact.time or 0.0) < DAY else told
+    return told if fact.dated or not told else f"{told}{OF_FILM}"
 
 
 def shown_time(seconds: float | None) -> str:

@@ -11,6 +11,7 @@ from halfseen.gallery.indexing.index import Indexing, Report, Settings
 from halfseen.gallery.indexing.model import Model
 from halfseen.gallery.indexing.sources import Found, Source, find
 from halfseen.gallery.store import Gallery
+from halfseen.types import InputError
 
 PAUSE = 2.0  # seconds between two looks at the folders
 QUIET = {False: 2.0, True: 15.0}  # seconds without a change that end a picture, and a film
@@ -27,22 +28,32 @@ class Seen(NamedTuple):
 def watch(
     paths: Sequence[Path], gallery: Gallery, model: Model, settings: Settings, tell: Callable[[Report], None]
 ) -> NoReturn:
-    """Until Ctrl-C; `tell` hears of each run that found something new."""
+    """Until Ctrl-C; `tell` hears of each run that found something new.
+
+    What is wrong in the beginning ends it. Later a folder may be away for a moment, or a table be half written: that is
+    said once, and looked at again.
+    """
     gallery.check(model.facts)
+    found, trouble = find(paths, settings.patterns), ""
     seen: dict[Path, Seen] = {}
     done: dict[Path, Seen] = {}
     said: set[str] = set()
     while True:
-        found = find(paths, settings.patterns)
         now = time.monotonic()
         seen = {source.path: one for source in found.sources if (one := _look(source, seen.get(source.path), now))}
         ready = [source for source in found.sources if _ready(source, seen, done, now)]
         faults = [fault for fault in found.faults if fault not in said]
-        if ready or faults:
-            done |= {source.path: seen[source.path] for source in ready}
-            said.update(faults)
-            tell(Indexing(gallery, model, settings).run(Found(ready, faults=faults)))
-        time.sleep(PAUSE)
+        try:
+            if ready or faults:
+                tell(Indexing(gallery, model, settings).run(Found(ready, faults=faults)))
+                done |= {source.path: seen[source.path] for source in ready}
+                said.update(faults)
+            time.sleep(PAUSE)
+            found, trouble = find(paths, settings.patterns), ""
+        except InputError as error:
+            if str(error) != trouble:
+                settings.say(trouble := str(error))
+            time.sleep(PAUSE)
 
 
 def _look(source: Source, before: Seen | None, now: float) -> Seen | None:
@@ -56,4 +67,7 @@ def _look(source: Source, before: Seen | None, now: float) -> Seen | None:
 
 def _ready(source: Source, seen: dict[Path, Seen], done: dict[Path, Seen], now: float) -> bool:
     one = seen.get(source.path)
-    return one is not None and one != done.get(source.path) and now - one.since >= QUIET[source.is_film]
+    if one is None or now - one.since < QUIET[source.is_film]:
+        return False
+    before = done.get(source.path)
+    return before is None or one[:2] != before[:2]
