@@ -152,6 +152,26 @@ def test_a_film_becomes_a_few_crops_of_each_passage(film: Path, gallery: Gallery
     assert (again.added, again.known, again.films) == (0, 1, 0)
 
 
+def test_a_film_that_has_grown_is_told_anew_and_another_in_its_place_is_not(
+    film: Path, tmp_path: Path, gallery: Gallery, model: Model
+) -> None:
+    whole, film = film.read_bytes(), tmp_path / "street.avi"
+    film.write_bytes(whole[: len(whole) * 2 // 3])
+    first = index([film], gallery, model)
+    assert first.added > 0
+    assert "cut short" in first.faults[0]
+    before = {fact.track for fact in gallery.rows().values()}
+    film.write_bytes(whole)
+    index([film], gallery, model)
+    there = [(fact.time, fact.box) for fact in gallery.rows().values()]
+    assert len(set(there)) == len(there)
+    after = {fact.track for fact in gallery.rows().values()}
+    assert (len(after), after & before) == (3, set())
+    save_film(film, WALKERS[:1], 6, rate=11)  # somebody in the same places, a little later each time
+    index([film], gallery, model)
+    assert after < {fact.track for fact in gallery.rows().values()}
+
+
 def test_a_table_tells_when_a_film_begins_and_which_camera_it_is(film: Path, tmp_path: Path, model: Model) -> None:
     (tmp_path / "films.csv").write_text(f"path,camera,time\n{film},yard,2024-05-31 12:00\n")
     gallery = Gallery.create(tmp_path / "g", model.facts)

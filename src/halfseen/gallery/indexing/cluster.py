@@ -25,18 +25,11 @@ from halfseen.data.files import shown
 from halfseen.encode import Device, chosen_device
 from halfseen.gallery.indexing.detectors import load_detector
 from halfseen.gallery.indexing.films import passages
-from halfseen.gallery.indexing.index import (
-    Indexing,
-    Report,
-    Rows,
-    Settings,
-    rows_of,
-    rows_of_passages,
-    stretch_name,
-)
+from halfseen.gallery.indexing.index import Indexing, Report, Settings
 from halfseen.gallery.indexing.ledger import Ledger
 from halfseen.gallery.indexing.model import Model
 from halfseen.gallery.indexing.pictures import Picture, batches, digests, read_pictures
+from halfseen.gallery.indexing.rows import Rows, rows_of, rows_of_passages, stretch_name
 from halfseen.gallery.indexing.sources import DamagedError, Source, find
 from halfseen.gallery.machines import joined, ray, told
 from halfseen.gallery.store import Gallery

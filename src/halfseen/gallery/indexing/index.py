@@ -10,7 +10,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 
@@ -19,9 +18,10 @@ from halfseen.gallery.indexing.detectors import Detect, DetectorName, load_detec
 from halfseen.gallery.indexing.films import Passages, passages
 from halfseen.gallery.indexing.model import Model
 from halfseen.gallery.indexing.patterns import Pattern
-from halfseen.gallery.indexing.pictures import Picture, batches, digests, read_pictures, thumbnail
+from halfseen.gallery.indexing.pictures import Picture, batches, digests, read_pictures
+from halfseen.gallery.indexing.rows import Rows, outgrown, rows_of, rows_of_passages, stretch_name
 from halfseen.gallery.indexing.sources import DamagedError, Found, Source, find
-from halfseen.gallery.sightings import Fact, ModelFacts
+from halfseen.gallery.sightings import ModelFacts
 from halfseen.gallery.store import DONE, IMAGES, Gallery
 from halfseen.gallery.tables import exists
 from halfseen.heap import freed_kept
@@ -88,14 +88,6 @@ def index(paths: Sequence[Path], gallery: Gallery, model: Model, settings: Setti
     """Add to `gallery` what `paths` lead to and `model`, which must be the gallery's, makes of it."""
     gallery.check(model.facts)
     return Indexing(gallery, model, settings).run(find(paths, settings.patterns))
-
-
-class Rows(NamedTuple):
-    """What is to be stored: `embeddings` one after the other have a row for each of `facts` and `digests`."""
-
-    embeddings: list[Embedding]
-    facts: list[Fact]
-    digests: list[str]
 
 
 class Indexing:
@@ -242,59 +234,15 @@ class Indexing:
         names = [name for rows in self._rows for name in rows.digests]
         new = [row for row, name in enumerate(names) if name not in known]
         if new:
-            vectors = torch.cat([each.vectors for each in embeddings])
-            visibility = torch.cat([each.visibility for each in embeddings])
+            vectors = torch.cat([each.vectors for each in embeddings])[new]
+            embedding = Embedding(vectors, torch.cat([each.visibility for each in embeddings])[new])
             facts, names = [facts[row] for row in new], [names[row] for row in new]
             self.gallery.remove_content(names)
-            self.gallery.add(Embedding(vectors[new], visibility[new]), facts, names)
+            self.gallery.remove(outgrown(self.gallery, embedding, facts))
+            self.gallery.add(embedding, facts, names)
             self.report.added += len(new)
 
     def _leave_out(self, fault: InputError | str) -> None:
         sentence = " ".join(str(fault).split())
         self.report.faults.append(sentence)
         self.settings.say(sentence)
-
-
-def rows_of(pictures: Sequence[Picture], model: Model) -> Rows:
-    """What is stored of `pictures`, which are encoded together."""
-    embedding = model.encode([picture.image for picture in pictures])
-    return Rows([embedding], [_fact_of(picture) for picture in pictures], [picture.digest for picture in pictures])
-
-
-def rows_of_passages(of: tuple[Source, str], name: str, found: Passages, model: Model, batch: int) -> Rows:
-    """What is stored under `name` of the passages `found` in a film and its digest, so many crops encoded together."""
-    images = [crop.image for crops in found for crop in crops]
-    parts = [model.encode(some) for some in batches(images, batch)]
-    film, digest = of
-    return Rows(parts, _facts_of(film, found, digest), [name] * len(images))
-
-
-def stretch_name(digest: str, stretch: int) -> str:
-    """What a stretch of the film of that digest is noted as."""
-    return f"{digest}@{stretch}"
-
-
-def _fact_of(picture: Picture) -> Fact:
-    source = picture.source
-    return Fact(str(source.path), source.origin, *source.named, picture.thumbnail)
-
-
-def _facts_of(film: Source, found: Passages, digest: str) -> list[Fact]:
-    """Of each crop in turn; a passage bears the name of the film and of the second that it begins in."""
-    camera, begin, track = (
-        film.named.camera or film.path.stem,
-        film.named.time or 0.0,
-        film.named.track or film.path.stem,
-    )
-    return [
-        Fact(
-            source=film.origin,
-            camera=camera,
-            time=round(begin + crop.moment, 3),
-            track=f"{track}-{digest[:6]}@{crops[0].moment:.0f}s-{number}",
-            thumbnail=thumbnail(crop.image),
-            box=crop.box,
-        )
-        for number, crops in enumerate(found)
-        for crop in crops
-    ]

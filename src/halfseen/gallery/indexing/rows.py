@@ -1,0 +1,101 @@
+"""What is stored of pictures and of passages, and what a film that has grown makes needless."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+from halfseen.gallery.indexing.films import Passages
+from halfseen.gallery.indexing.model import Model
+from halfseen.gallery.indexing.pictures import Picture, batches, thumbnail
+from halfseen.gallery.indexing.sources import Source
+from halfseen.gallery.sightings import Fact, Where
+from halfseen.gallery.store import Gallery
+from halfseen.types import Embedding
+
+SAME = 0.01  # how far numbers of the same crop's directions may lie apart: bfloat16, and company in a batch
+
+
+class Rows(NamedTuple):
+    """What is to be stored: `embeddings` one after the other have a row for each of `facts` and `digests`."""
+
+    embeddings: list[Embedding]
+    facts: list[Fact]
+    digests: list[str]
+
+
+def rows_of(pictures: Sequence[Picture], model: Model) -> Rows:
+    """What is stored of `pictures`, which are encoded together."""
+    embedding = model.encode([picture.image for picture in pictures])
+    return Rows([embedding], [_fact_of(picture) for picture in pictures], [picture.digest for picture in pictures])
+
+
+def rows_of_passages(of: tuple[Source, str], name: str, found: Passages, model: Model, batch: int) -> Rows:
+    """What is stored under `name` of the passages `found` in a film and its digest, so many crops encoded together."""
+    images = [crop.image for crops in found for crop in crops]
+    parts = [model.encode(some) for some in batches(images, batch)]
+    film, digest = of
+    return Rows(parts, _facts_of(film, found, digest), [name] * len(images))
+
+
+def stretch_name(digest: str, stretch: int) -> str:
+    """What a stretch of the film of that digest is noted as."""
+    return f"{digest}@{stretch}"
+
+
+def _fact_of(picture: Picture) -> Fact:
+    source = picture.source
+    return Fact(str(source.path), source.origin, *source.named, picture.thumbnail)
+
+
+def _facts_of(film: Source, found: Passages, digest: str) -> list[Fact]:
+    """Of each crop in turn; a passage bears the name of the film and of the second that it begins in."""
+    camera, begin, track = (
+        film.named.camera or film.path.stem,
+        film.named.time or 0.0,
+        film.named.track or film.path.stem,
+    )
+    return [
+        Fact(
+            source=film.origin,
+            camera=camera,
+            time=round(begin + crop.moment, 3),
+            track=f"{track}-{digest[:6]}@{crops[0].moment:.0f}s-{number}",
+            thumbnail=thumbnail(crop.image),
+            box=crop.box,
+        )
+        for number, crops in enumerate(found)
+        for crop in crops
+    ]
+
+
+def outgrown(gallery: Gallery, embedding: Embedding, facts: Sequence[Fact]) -> list[int]:
+    """Whose passages are told anew by rows of `embedding` and `facts` that are to be stored: a film that was looked at
+    while it was still being written is another file now, and begins with the same crops.
+
+    A crop is the same that has the source, camera, moment, box and vectors of a new one.
+    """
+    new = {_place(fact): row for row, fact in enumerate(facts) if fact.box and not fact.image}
+    if not new:
+        return []
+    sources, cameras, _, _ = (frozenset(column) for column in zip(*new, strict=True))
+    moments = [fact.time for fact in facts if fact.time is not None]
+    where = Where(cameras, sources, since=min(moments, default=None), until=max(moments, default=None))
+    there = gallery.rows(where=where, thumbnails=False)
+    alike = [id for id, fact in there.items() if _place(fact) in new]
+    ids, old = gallery.embedding(alike)
+    rows = torch.tensor([new[_place(there[id])] for id in ids], dtype=torch.long)
+    apart = F.normalize(old.vectors, dim=2) - F.normalize(embedding.vectors[rows].float(), dim=2)
+    far = (apart * (old.visibility > 0)[:, :, None]).abs().flatten(1).amax(1) if ids else torch.zeros(0)
+    same = [there[id] for id, distance in zip(ids, far.tolist(), strict=True) if distance < SAME]
+    passages = {(fact.source, fact.track) for fact in same}
+    of, tracks = (frozenset(names) for names in zip(*passages, strict=True)) if passages else (frozenset(), frozenset())
+    found = gallery.rows(where=Where(sources=of, tracks=tracks), thumbnails=False)
+    return [id for id, fact in found.items() if (fact.source, fact.track) in passages]
+
+
+def _place(fact: Fact) -> tuple[str, str, float | None, tuple[float, ...] | None]:
+    return fact.source, fact.camera, fact.time, fact.box
