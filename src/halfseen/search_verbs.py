@@ -72,6 +72,8 @@ class Search:
         from halfseen.gallery.search import Search as Searching  # noqa: PLC0415
         from halfseen.gallery.store import Gallery  # noqa: PLC0415
 
+        if self.json and self.pictures not in ("auto", "none"):
+            raise InputError(f"--json prints JSON alone; leave --pictures {self.pictures} out, or have a --strip drawn")
         if not self.images:
             raise InputError("who is looked for? give one picture or more of that person")
         queries = [read_image(path) for path in self.images]

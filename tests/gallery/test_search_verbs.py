@@ -340,6 +340,11 @@ def test_a_forgetting_that_was_broken_off_is_ended_by_the_same_command(
     assert not any(data.iterdir())
 
 
+def test_nothing_stands_between_the_lines_of_json(gallery: Path, folder: Path, refused: Refused) -> None:
+    said = refused("search", folder, "--gallery", gallery, "--json", "--pictures", "kitty")
+    assert said == "halfseen: --json prints JSON alone; leave --pictures kitty out, or have a --strip drawn"
+
+
 def test_forgetting_nobody(gallery: Path, run: Run, refused: Refused) -> None:
     assert f"--person {10**30}: there is no such sighting" in refused("gallery", "forget", gallery, "--person", 10**30)
     for days in ("-1", "nan", "inf"):

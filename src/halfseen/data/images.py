@@ -125,7 +125,7 @@ def _decode_with_pillow(data: bytes, where: str, most: int) -> Tensor:
         try:
             picture: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
         except Image.DecompressionBombError as error:  # Pillow's own limit is looser than ours
-            raise _too_large("more than Pillow opens", where, most) from error
+            raise _too_large("more pixels than Pillow opens", where, most) from error
         except Exception as error:  # Pillow's readers raise whatever they stumble over
             known = ", ".join(FORMATS)
             raise InputError(
@@ -166,11 +166,11 @@ def _silence() -> Iterator[None]:
 
 def _check_pixels(height: int, width: int, where: str, most: int) -> None:
     if height * width > most:
-        raise _too_large(f"{width} x {height}", where, most)
+        raise _too_large(f"{width} x {height} pixels", where, most)
 
 
 def _too_large(size: str, where: str, most: int) -> InputError:
-    return InputError(f"{where} claims {size} pixels; at most {most:,} are allowed: shrink it first")
+    return InputError(f"{where} claims {size}; at most {most:,} are allowed: shrink it first")
 
 
 def _damaged(where: str) -> InputError:
