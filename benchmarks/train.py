@@ -77,6 +77,8 @@ class Work(NamedTuple):
 def begin(name: str, tier: TierName, precision: Precision, splits: Splits, options: Options) -> Training:
     """A training before its first step; it writes nothing."""
     method, (config, recipe) = METHODS[name], in_tier(METHODS[name], tier)
+    if method.of(config).rests:  # all of it is at work from the first step on
+        config = replace(config, agent=replace(config.agent, warmup=0))
     if options.small:
         recipe = replace(recipe, height=64, width=32, people=4, images=2)
     cues = {"train": cues_for(method.of(config), config, "train", splits, splits.train)}

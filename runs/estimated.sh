@@ -8,12 +8,14 @@
 source "$(dirname "$0")/world.sh"
 
 estimated=$folder/estimated/world
-if [ ! -f "$estimated/keypoints.npz" ]; then
-  mkdir -p "$estimated"
-  cp -r "$world/." "$estimated"
-  rm -r "$estimated/parts" "$estimated/keypoints.npz"
-  halfseen cues make world --estimator mediapipe --root "$estimated"
+if [ ! -d "$estimated" ]; then
+  rm -rf "$estimated.part"
+  mkdir -p "$estimated.part"
+  cp -r "$world/." "$estimated.part"
+  rm -r "$estimated.part/parts" "$estimated.part/keypoints.npz" # before anybody may take them for estimates
+  mv "$estimated.part" "$estimated"
 fi
+halfseen cues make world --estimator mediapipe --root "$estimated"
 world=$estimated
 for row in 3-m3 3-m4; do
   run "tsd-estimated-$row" tsd --row "$row"

@@ -8,6 +8,7 @@ first is the whole picture: the parts), and each by itself. `--threshold X` move
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,8 @@ from halfseen.weights import Loaded, load_weights, part_names
 def loaded_at(weights: Path, threshold: float | None) -> Loaded:
     """With another `threshold`, if there is one."""
     loaded = load_weights(weights)
+    if threshold is not None and loaded.method.name != "tsd":
+        sys.exit(f"--threshold is TSD's, and {weights} holds weights of {loaded.method.name}; leave it out")
     if threshold is not None:
         network: Any = loaded.network
         network.config = replace(loaded.config, threshold=threshold)

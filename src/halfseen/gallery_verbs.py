@@ -88,7 +88,7 @@ class Forget:
         count = gallery.forget(person=self.person or None, source=source, before=before)
         # only now: a forgetting that was broken off is ended by itself
         if strangers := [id for id in self.person if id not in there]:
-            others = f"; {count:,} of the others' passages are forgotten" if there else ""
+            others = f"; {count:,} sightings of the others' passages are forgotten" if there else ""
             raise InputError(
                 f"--person {strangers[0]}: there is no such sighting{others}; `halfseen search` prints ids"
             )

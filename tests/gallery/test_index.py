@@ -153,7 +153,7 @@ def test_a_film_becomes_a_few_crops_of_each_passage(film: Path, gallery: Gallery
 
 
 def test_a_film_that_has_grown_is_told_anew_and_another_in_its_place_is_not(
-    film: Path, tmp_path: Path, gallery: Gallery, model: Model
+    film: Path, tmp_path: Path, gallery: Gallery, model: Model, small_disk: SmallDisk
 ) -> None:
     whole, film = film.read_bytes(), tmp_path / "street.avi"
     film.write_bytes(whole[: len(whole) * 2 // 3])
@@ -162,6 +162,9 @@ def test_a_film_that_has_grown_is_told_anew_and_another_in_its_place_is_not(
     assert "cut short" in first.faults[0]
     before = {fact.track for fact in gallery.rows().values()}
     film.write_bytes(whole)
+    with small_disk(2_000), pytest.raises(InputError, match="make room"):
+        index([film], gallery, model)
+    assert {fact.track for fact in gallery.rows().values()} == before
     index([film], gallery, model)
     there = [(fact.time, fact.box) for fact in gallery.rows().values()]
     assert len(set(there)) == len(there)

@@ -148,6 +148,46 @@ def test_another_gallery_in_the_same_place_is_read_anew(tmp_path: Path) -> None:
         search.refresh()
 
 
+def test_a_copy_that_is_put_back_is_read_anew(tmp_path: Path) -> None:
+    """It goes on to the same number of changes, and further, by others: the ids are given once more."""
+    alike, place = people([0, 1, 2, 3]), tmp_path / "g"
+    gallery = Gallery.create(place, MODEL)
+    gallery.add(alike[:1], facts(1))
+    shutil.copytree(place, tmp_path / "copy")
+    gallery.add(alike[1:2], facts(1, 1))
+    search, probe = Search(gallery), Ask(alike[2:3], count=1)
+    shutil.rmtree(place)
+    shutil.copytree(tmp_path / "copy", place)
+    Gallery.open(place).add(alike[2:3], facts(1, 2))
+    assert search.refresh()
+    assert [answer.fact.image for answer in search.search(probe)] == ["images/2.png"]
+    shutil.rmtree(place)
+    (tmp_path / "copy").rename(place)
+    other = Gallery.open(place)
+    for row in (3, 1):
+        other.add(alike[row : row + 1], facts(1, row))
+    assert search.refresh()
+    assert [answer.fact.image for answer in search.search(Ask(alike[3:], count=1))] == ["images/3.png"]
+    assert not search.refresh()
+
+
+@pytest.mark.parametrize("copied", [True, False])
+def test_whoever_writes_writes_into_the_gallery_that_is_there(tmp_path: Path, copied: bool) -> None:
+    alike, place = people([0, 1, 2, 3]), tmp_path / "g"
+    gallery = Gallery.create(place, MODEL)
+    shutil.copytree(place, tmp_path / "copy")
+    gallery.add(alike[:1], facts(1))
+    shutil.rmtree(place)
+    if copied:
+        shutil.copytree(tmp_path / "copy", place)
+    other = Gallery.open(place) if copied else Gallery.create(place, MODEL)
+    other.add(alike[1:2], facts(1, 1))
+    gallery.add(alike[2:3], facts(1, 2))
+    there = Gallery.open(place)
+    assert [fact.image for fact in there.rows().values()] == ["images/1.png", "images/2.png"]
+    assert there.verify() == []
+
+
 def test_others_may_refresh_the_gallery_that_is_searched(tmp_path: Path) -> None:
     """The same object is refreshed, as by a service, and the search is not told: it goes on with what it knows."""
     gallery, ask = filled(tmp_path, 100), Ask(people([5]), count=500)

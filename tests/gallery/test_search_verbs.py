@@ -315,7 +315,7 @@ def test_forgetting_a_person_takes_their_passage(
     left = search("who.png", "--count", 50)
     assert "p3" not in {each["track"] for each in left}
     said = refused("gallery", "forget", gallery, "--person", left[0]["id"], "--person", 10**6)
-    assert said.startswith("halfseen: --person 1000000: there is no such sighting; 2 of the others' passages are forg")
+    assert said.startswith("halfseen: --person 1000000: there is no such sighting; 2 sightings of the others' pa")
     assert left[0]["id"] not in {each["id"] for each in search("who.png", "--count", 50)}
 
 

@@ -142,7 +142,7 @@ def test_forgetting_by_source_and_time(tmp_path: Path) -> None:
 
 def test_what_has_no_date_is_as_old_as_it_has_been_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gallery = Gallery.create(tmp_path, MODEL)
-    taken = {"old.png": 5e8, "": 5.0, "undated.png": None, "first day.png": 5.0, "new.png": 2e9}
+    taken = {"old.png": 5e8, "": 100_000.0, "undated.png": None, "first day.png": 5.0, "new.png": 2e9}
     monkeypatch.setattr("halfseen.gallery.tables.time.time", lambda: 1e9)
     gallery.add(people([0] * 5), [Fact(image, "a set", time=time) for image, time in taken.items()])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from halfseen.gallery.sightings import DAY, Fact, Names, Where
+from halfseen.gallery.sightings import LONGEST, Fact, Names, Where
 
 
 def condition(where: Where, ids: Sequence[int] | None = None) -> str:
@@ -23,7 +23,7 @@ def older(moment: float) -> str:
     """The images of before that `moment`; where nobody knows when an image was taken (`Fact.dated`), those that were
     stored before."""
     Where(until=moment)  # which refuses what is none
-    dated = f"(time IS NOT NULL AND NOT (image = '' AND time >= 0 AND time < {DAY}))"
+    dated = f"(time IS NOT NULL AND NOT (image = '' AND time >= 0 AND time < {LONGEST}))"
     return f"({dated} AND time < {moment!r} OR NOT {dated} AND stored < {moment!r})"
 
 

@@ -228,7 +228,7 @@ class Search:
     def _load(self, before: Loaded | None) -> Loaded:
         """The gallery as it is now; of the chunks of `before` those rows are kept that are still there."""
         state, calibration = self.gallery.state, calibration_of(self.gallery)
-        old = (before.chunks or ()) if before and before.state.gallery == state.gallery else ()
+        old = (before.chunks or ()) if before and self.gallery.follows(before.state) else ()
         table = self.gallery.table(tables.FACTS)
         ids = torch.tensor(table["_rowid"].to_numpy(), dtype=torch.int64)
         chunks: tuple[Planes, ...] | None = None

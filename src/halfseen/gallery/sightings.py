@@ -9,16 +9,19 @@ from typing import Any, NamedTuple, TypeAlias
 from halfseen.types import Embedding, InputError
 
 DAY = 86_400.0  # seconds
+LONGEST = 365 * DAY  # of a film; what was filmed in 1970 is taken for one without a date
 
 Box: TypeAlias = tuple[float, float, float, float]
 Names: TypeAlias = frozenset[str]
 
 
 class State(NamedTuple):
-    """Which gallery it is, of all that ever lay in that place, and its version, which grows with every change."""
+    """Which gallery it is, of all that ever lay in that place, its version, which grows with every change, and the name
+    of the last one: a copy that was put back may go on to the same number by other changes."""
 
     gallery: bytes
     version: int
+    change: str
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Fact:
     @property
     def dated(self) -> bool:
         """Whether `time` counts from 1970: that of a film without a date, of which crops alone are kept, does not."""
-        return self.time is not None and not (self.image == "" and 0 <= self.time < DAY)
+        return self.time is not None and not (self.image == "" and 0 <= self.time < LONGEST)
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,8 @@ class Gallery:
 
     def __init__(self, folder: str, images: Dataset, model: ModelFacts) -> None:
         self.folder, self.model = folder, model
-        self._images, self._busy, self._is_alone = images, RLock(), False
+        self._images, self.state = images, tables.state(images)  # of what this object shows
+        self._busy, self._is_alone = RLock(), False
 
     @staticmethod
     def create(folder: str | os.PathLike[str], model: ModelFacts, *, anew: bool = True) -> Gallery:
@@ -96,21 +97,20 @@ class Gallery:
         """Of the table of images."""
         return self._images.schema
 
-    @property
-    def state(self) -> State:
-        """Of what this object shows."""
-        return State(self.schema.metadata.get(tables.IDENTITY, b""), self._images.version)
+    def follows(self, state: State) -> bool:
+        """Whether it was once in that `state`: then the rows of these ids are the same."""
+        return tables.follows(self._images, state)
 
     def refresh(self) -> bool:
         """Show what others have changed meanwhile; tells whether they did."""
         before = self.state
         with self._busy:
-            self._images = retried(self._newest)
+            self._images, self.state = retried(self._newest)
         return self.state != before
 
-    def _newest(self) -> Dataset:
+    def _newest(self) -> tuple[Dataset, State]:
         with self._reading() as images:
-            return tables.newest(images)
+            return tables.newest(images, self.state)
 
     def add(self, embedding: Embedding, facts: Sequence[Fact], digests: Sequence[str] = ()) -> list[int]:
         """Store the rows of `embedding`, all or none, with their `facts`; returns their ids.
@@ -164,8 +164,7 @@ class Gallery:
         """Remove images for good: nothing of them stays on disk; returns how many.
 
         `person`: these ids and the rest of their passages; `source`: all from there; `before`: all of an earlier time,
-        or, where nobody knows the time, stored earlier. Of several all must hold. A forgotten file stays `known`, so
-        that no watched folder brings it back.
+        or stored earlier where nobody knows it. Of several all must hold. What is forgotten stays `known`.
         """
         if person is None and source is None and before is None:
             raise InputError("forgetting needs to be told what: give a person, a source or a time")
@@ -292,6 +291,7 @@ class Gallery:
     def _writing(self) -> Iterator[Dataset]:
         """The newest version, to be changed by us alone; what becomes of it is what this object shows afterwards."""
         with self.alone(), guarded(self.folder, "writing to"):
-            newest = self._images.checkout_version(self._images.latest_version)
+            newest, _ = tables.newest(self._images, self.state)
             yield newest
             self._images = newest.checkout_version(newest.latest_version)
+            self.state = tables.state(self._images)

@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
 from halfseen.data.files import shown
-from halfseen.gallery.sightings import Fact
+from halfseen.gallery.sightings import Fact, State
 from halfseen.types import Embedding, InputError
 
 try:
@@ -172,13 +172,35 @@ def make(table: str, schema: pa.Schema) -> Dataset:
     )
 
 
-def newest(table: Dataset) -> Dataset:
-    """`table` as it is now; if somebody has put another in its place, that one."""
+def newest(table: Dataset, known: State) -> tuple[Dataset, State]:
+    """`table`, whose state is `known`, as it is now; if somebody has put another in its place, or a copy of an earlier
+    day, that one."""
     there = lance().dataset(table.uri)  # `table` itself would not look again at a version that it knows
-    old, new = table.schema.metadata, there.schema.metadata
-    if new[MODEL] != old[MODEL]:
+    if there.schema.metadata[MODEL] != table.schema.metadata[MODEL]:
         raise InputError(f"{shown(table.uri)} has become a gallery of another model; open it anew")
-    return table.checkout_version(there.version) if new.get(IDENTITY) == old.get(IDENTITY) else there
+    now = state(there)
+    return (table, known) if now == known else (there, now)
+
+
+def state(table: Dataset) -> State:
+    """What tells `table`, just opened, from all that lay in its place before."""
+    return State(table.schema.metadata.get(IDENTITY, b""), table.version, _change(table, table.version))
+
+
+def follows(table: Dataset, before: State) -> bool:
+    """Whether `table` was once as it is said `before`, as far as its history reaches back."""
+    now = state(table)
+    if (now.gallery, now.version) <= (before.gallery, before.version) or now.gallery != before.gallery:
+        return now == before
+    return _change(table, before.version) in (before.change, "")
+
+
+def _change(table: Dataset, version: int) -> str:
+    """The name of the change that made that version; nothing if it is gone."""
+    try:
+        return str(table.read_transaction(version).uuid)
+    except (OSError, ValueError, AttributeError):
+        return ""
 
 
 def append(rows: pa.Table | pa.RecordBatchReader, table: Dataset) -> Dataset:

@@ -238,8 +238,9 @@ class Indexing:
             embedding = Embedding(vectors, torch.cat([each.visibility for each in embeddings])[new])
             facts, names = [facts[row] for row in new], [names[row] for row in new]
             self.gallery.remove_content(names)
-            self.gallery.remove(outgrown(self.gallery, embedding, facts))
+            old = outgrown(self.gallery, embedding, facts)
             self.gallery.add(embedding, facts, names)
+            self.gallery.remove(old)  # only now: a full disk takes nothing away
             self.report.added += len(new)
 
     def _leave_out(self, fault: InputError | str) -> None:

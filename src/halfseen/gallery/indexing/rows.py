@@ -73,10 +73,11 @@ def _facts_of(film: Source, found: Passages, digest: str) -> list[Fact]:
 
 
 def outgrown(gallery: Gallery, embedding: Embedding, facts: Sequence[Fact]) -> list[int]:
-    """Whose passages are told anew by rows of `embedding` and `facts` that are to be stored: a film that was looked at
-    while it was still being written is another file now, and begins with the same crops.
+    """What rows of `embedding` and `facts`, which are to be stored, tell anew: a film that was looked at while it was
+    still being written is another file now, and begins with the same crops.
 
-    A crop is the same that has the source, camera, moment, box and vectors of a new one.
+    A crop is the same that has the source, camera, moment, box and vectors of a new one. Where one is, all goes that
+    was stored of that file from the first of the new moments to the last.
     """
     new = {_place(fact): row for row, fact in enumerate(facts) if fact.box and not fact.image}
     if not new:
@@ -90,11 +91,13 @@ def outgrown(gallery: Gallery, embedding: Embedding, facts: Sequence[Fact]) -> l
     rows = torch.tensor([new[_place(there[id])] for id in ids], dtype=torch.long)
     apart = F.normalize(old.vectors, dim=2) - F.normalize(embedding.vectors[rows].float(), dim=2)
     far = (apart * (old.visibility > 0)[:, :, None]).abs().flatten(1).amax(1) if ids else torch.zeros(0)
-    same = [there[id] for id, distance in zip(ids, far.tolist(), strict=True) if distance < SAME]
-    passages = {(fact.source, fact.track) for fact in same}
-    of, tracks = (frozenset(names) for names in zip(*passages, strict=True)) if passages else (frozenset(), frozenset())
-    found = gallery.rows(where=Where(sources=of, tracks=tracks), thumbnails=False)
-    return [id for id, fact in found.items() if (fact.source, fact.track) in passages]
+    films = {_film(there[id]) for id, distance in zip(ids, far.tolist(), strict=True) if distance < SAME}
+    return [id for id, fact in there.items() if not fact.image and _film(fact) in films]
+
+
+def _film(fact: Fact) -> tuple[str, str, str]:
+    """The content of a film at a place: tracks begin with its name and its digest."""
+    return fact.source, fact.camera, fact.track.rpartition("@")[0]
 
 
 def _place(fact: Fact) -> tuple[str, str, float | None, tuple[float, ...] | None]:

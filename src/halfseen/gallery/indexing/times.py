@@ -42,8 +42,10 @@ def since_1970(moment: datetime) -> float:
 
 def shown_moment(fact: Fact) -> str:
     """When a sighting was. Of a film without a date nobody knows more than how far into it that is."""
-    told = shown_time(fact.time)
-    return told if fact.dated or not told else f"{told}{OF_FILM}"
+    if fact.dated or fact.time is None:
+        return shown_time(fact.time)
+    days, second = divmod(round(fact.time, 1), DAY)
+    return f"{days:.0f} d {shown_time(second)}{OF_FILM}" if days else f"{shown_time(second)}{OF_FILM}"
 
 
 def shown_time(seconds: float | None) -> str:

@@ -43,17 +43,16 @@ def watch(
         seen = {source.path: one for source in found.sources if (one := _look(source, seen.get(source.path), now))}
         ready = [source for source in found.sources if _ready(source, seen, done, now)]
         faults = [fault for fault in found.faults if fault not in said]
+        if ready or faults:
+            done |= {source.path: seen[source.path] for source in ready}
+            said.update(faults)
+            tell(Indexing(gallery, model, settings).run(Found(ready, faults=faults)))
+        time.sleep(PAUSE)
         try:
-            if ready or faults:
-                tell(Indexing(gallery, model, settings).run(Found(ready, faults=faults)))
-                done |= {source.path: seen[source.path] for source in ready}
-                said.update(faults)
-            time.sleep(PAUSE)
             found, trouble = find(paths, settings.patterns), ""
         except InputError as error:
             if str(error) != trouble:
                 settings.say(trouble := str(error))
-            time.sleep(PAUSE)
 
 
 def _look(source: Source, before: Seen | None, now: float) -> Seen | None:
