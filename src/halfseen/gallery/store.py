@@ -99,7 +99,7 @@ class Gallery:
 
     def follows(self, state: State) -> bool:
         """Whether it was once in that `state`: then the rows of these ids are the same."""
-        return tables.follows(self._images, state)
+        return tables.follows(self._images, self.state, state)
 
     def refresh(self) -> bool:
         """Show what others have changed meanwhile; tells whether they did."""

@@ -187,11 +187,10 @@ def state(table: Dataset) -> State:
     return State(table.schema.metadata.get(IDENTITY, b""), table.version, _change(table, table.version))
 
 
-def follows(table: Dataset, before: State) -> bool:
-    """Whether `table` was once as it is said `before`, as far as its history reaches back."""
-    now = state(table)
-    if (now.gallery, now.version) <= (before.gallery, before.version) or now.gallery != before.gallery:
-        return now == before
+def follows(table: Dataset, now: State, before: State) -> bool:
+    """Whether `table`, whose state is `now`, once was in the state `before`, as far as its history reaches back."""
+    if now.gallery != before.gallery or now.version < before.version:
+        return False
     return _change(table, before.version) in (before.change, "")
 
 

@@ -48,7 +48,7 @@ class Register:
         table = pa.Table.from_batches(gallery.scan([*WORDS, "time"], PIECE), COLUMNS)
         order = pc.sort_indices(table, [("time", "descending"), ("_rowid", "ascending")])
         table = table.take(order)
-        cameras, sources = gallery.count("camera"), gallery.count("source")
+        cameras, sources = (_counts(table[name]) for name in ("camera", "source"))
         return Register(state, table, _passages(table), cameras, sources, {key_of(path): path for path in sources})
 
     def newest(self, where: Where) -> list[int]:
@@ -169,6 +169,11 @@ def _passages(table: pa.Table) -> NDArray[np.int64]:
         passage = np.unique(both, return_inverse=True)[1]  # small numbers again
     alone = pc.equal(table["track"], "").to_numpy()
     return np.where(alone, -1 - np.arange(len(table)), passage)
+
+
+def _counts(words: pa.ChunkedArray) -> dict[str, int]:
+    """How often each is there, by name."""
+    return dict(sorted((each["values"].as_py(), each["counts"].as_py()) for each in words.value_counts()))
 
 
 def _codes(words: pa.ChunkedArray) -> NDArray[np.int64]:

@@ -90,7 +90,7 @@ def outgrown(gallery: Gallery, embedding: Embedding, facts: Sequence[Fact]) -> l
     ids, old = gallery.embedding(alike)
     rows = torch.tensor([new[_place(there[id])] for id in ids], dtype=torch.long)
     apart = F.normalize(old.vectors, dim=2) - F.normalize(embedding.vectors[rows].float(), dim=2)
-    far = (apart * (old.visibility > 0)[:, :, None]).abs().flatten(1).amax(1) if ids else torch.zeros(0)
+    far = (apart * (old.visibility > 0)[:, :, None]).abs().amax((1, 2))
     films = {_film(there[id]) for id, distance in zip(ids, far.tolist(), strict=True) if distance < SAME}
     return [id for id, fact in there.items() if not fact.image and _film(fact) in films]
 
