@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from halfseen.gallery.indexing.model import open_model
 from measure import introduce, workplace
-from search import NEAREST, SEED, fill
+from search import NEAREST, SEED, Like, Synthetic, fill
 
 CLIENTS, WARM = 16, 200
 STRIDE = 7919  # of the ids that are asked for, one after the other: a prime, so that none comes twice
@@ -147,13 +147,17 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="where the gallery is made, and kept; left out: a temporary one")
+    parser.add_argument(
+        "--like", type=Path, nargs="+", help="files of `halfseen encode` by the default model: see search"
+    )
     given = parser.parse_args()
     model = open_model(device="cpu").facts
     parts, dim = len(model.parts), model.dim
+    draw = Like(given.like) if given.like else Synthetic(parts, dim)
     introduce(f"{CLIENTS} clients search {given.images:,} images × {parts} × {dim} over HTTP", SEED)
     with workplace(given.folder) as folder:
         if not (folder / "gallery").exists():
-            fill(folder / "gallery", given.images, model)
+            fill(folder / "gallery", given.images, draw, model)
         for _ in range(given.runs):
             measure(folder / "gallery", given.images, given.requests)
 

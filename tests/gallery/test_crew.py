@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from halfseen.gallery.threads import all_done, by_one, crew
+from halfseen.gallery.threads import all_made, by_one, crew
 
 
 def _nothing(_: int) -> None:
@@ -32,7 +32,7 @@ def test_every_piece_is_worked_at_once(count: int) -> None:
         done[piece] += 1
         by.add((threading.get_ident(), torch.get_num_threads()))
 
-    all_done(work, range(1000))
+    all_made(work, range(1000))
     assert bool((done == 1).all())
     assert len(by) <= count
     assert {threads for _, threads in by} == {1}
@@ -41,7 +41,7 @@ def test_every_piece_is_worked_at_once(count: int) -> None:
 
 
 def test_a_new_thread_has_all_of_torchs(count: int) -> None:
-    all_done(_nothing, range(3))
+    all_made(_nothing, range(3))
     told: list[int] = []
     other = threading.Thread(target=lambda: told.append(torch.get_num_threads()))
     other.start()
@@ -56,7 +56,7 @@ def test_what_fails_is_heard_of() -> None:
             raise ValueError("three")
 
     with pytest.raises(ValueError, match="three"):
-        all_done(work, range(5))
+        all_made(work, range(5))
     with pytest.raises(ValueError, match="three"):
         by_one(lambda: work(3))
     assert by_one(lambda: 7) == 7
@@ -67,7 +67,7 @@ def test_what_fails_is_heard_of() -> None:
 def test_a_forked_process_has_threads_of_its_own() -> None:
     torch.set_num_threads(2)
     crew(2)
-    child = multiprocessing.get_context("fork").Process(target=all_done, args=(_nothing, range(9)))
+    child = multiprocessing.get_context("fork").Process(target=all_made, args=(_nothing, range(9)))
     child.start()
     child.join(20)
     assert child.exitcode == 0

@@ -15,6 +15,8 @@ import torch
 from galleries import DIM, MODEL, PARTS, facts, filled, people
 from halfseen.evaluate import DISTANCES
 from halfseen.gallery import search as search_module
+from halfseen.gallery.leading import Basis, Leading
+from halfseen.gallery.planes import Planes
 from halfseen.gallery.search import Search
 from halfseen.gallery.sightings import Ask, Fact, ModelFacts, Sighting
 from halfseen.gallery.store import Gallery
@@ -365,16 +367,32 @@ def test_reranking_alike_pictures(tmp_path: Path) -> None:
     assert ids(Search(gallery).search(Ask(query, rerank=True))) == [0, 1, 2, 3]
 
 
-def test_a_coarse_search_hardly_misses_anything(tmp_path: Path) -> None:
-    gallery = Gallery.create(tmp_path, MODEL)
-    gallery.add(people([row % 300 for row in range(5_000)], noise=1.2), facts(5_000))
-    query = people([*range(100)], seed=9, noise=1.2)
-    asks = [Ask(query[row : row + 1], count=10) for row in range(100)]
-    one = Search(gallery, coarse=True)
-    exact, coarse = Search(gallery).searches(asks), [one.search(ask) for ask in asks]
-    shared = [len({*ids(a)} & {*ids(b)}) for a, b in zip(exact, coarse, strict=True)]
-    assert [ids(answers) for answers in one.searches(asks)] == [ids(answers) for answers in exact], "of many: exactly"
-    assert sum(shared) >= 0.99 * 1_000
+def kinds(search: Search) -> list[type]:
+    return [type(chunk) for chunk in search._loaded.chunks or ()]
+
+
+def test_a_gallery_whose_numbers_lead_is_searched_by_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From some size on; what is added later leads by the same numbers, and answers are the same."""
+    monkeypatch.setattr("halfseen.gallery.search.FITTED", 200)
+    monkeypatch.setattr(Basis, "pays", lambda *_: True)
+    gallery = filled(tmp_path, 150)
+    search, plain = Search(gallery), Search(Gallery.open(tmp_path))
+    assert kinds(search) == [Planes]
+    gallery.add(people([row % 40 for row in range(100)], seed=3), facts(100, 150))
+    assert search.refresh()
+    assert kinds(search) == [Planes, Leading], "by now it is large enough"
+    basis = search._loaded.basis
+    gallery.add(people([row % 40 for row in range(30)], seed=4), facts(30, 250))
+    gallery.remove([3, 160, 251])
+    assert search.refresh()
+    assert kinds(search) == [Planes, Leading, Leading]
+    assert search._loaded.basis is basis
+    monkeypatch.setattr(Basis, "pays", lambda *_: False)
+    plain.refresh()
+    assert kinds(plain) == [Planes, Planes]
+    asks = [Ask(people([row], seed=9), count=277) for row in range(5)]
+    assert search.searches(asks) == plain.searches(asks) == Search(gallery, memory=0).searches(asks)
+    assert kinds(Search(gallery)) == [Planes], "it does not pay"
 
 
 @pytest.mark.parametrize(

@@ -1,82 +1,53 @@
-"""Exact search in two steps: a bound on every distance from half the bytes, then the distances that the bound leaves.
+"""Exact search in two steps: a bound on every distance from few bytes, then the distances that the bound leaves.
 
-The bytes `high` of `Planes` give the product with a query, rounded to bytes too, by one product of bytes a part; what
-`low` and the query's rest can add is at most the product of lengths (Cauchy and Schwarz). So, with k/‖k‖ the unit
-vector and v the visibility,
-
-    S ≤ Σ v·step/‖k‖·⟨high, query's high⟩ + Σ v·(‖low‖/‖k‖·‖query's high‖ + ‖query's rest‖)
-
-and no distance 1 − S/W is below the bound that this gives. Rows whose bound is above the k-th best distance known
-cannot be among the k nearest. The others are measured in float32, from all their bytes.
-
-A coarse search for a FEW takes half of the numbers for all, as if the other half were alike. How far such distances lie
-from the true ones is measured among some rows, and DEVIATIONS of that are granted to all, instead of a bound. That is
-right in most cases if numbers are alike in kind, as those of networks are; it is wrong if one half holds everything.
+A chunk knows how similar its rows are at the most, S ≤ …, from half of its bytes (`planes`) or far fewer (`leading`),
+so no distance 1 − S/W is below the bound that this gives. Rows whose bound is above the k-th best distance known cannot
+be among the k nearest. The others are measured in float32, from all their bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from halfseen.gallery.planes import Planes
-from halfseen.gallery.probes import EMPTY, Found, Probes, pushed
-from halfseen.gallery.threads import all_done, by_one
-from halfseen.ops.bytes import byte_products
+from halfseen.gallery.chunks import Chunk
+from halfseen.gallery.probes import EMPTY, NOTHING, Found, Probes, pushed
+from halfseen.gallery.threads import all_made, by_one
 from halfseen.ops.distance import row_slices
 
-BLOCK = 64  # rows of which only the least bound is looked at first
+BLOCK = 32  # rows of which only the least bound is looked at first
 TILE = 2**19  # bounds worked on at a time, by each thread
-PAIRS = 2048  # of a row and a person, measured at a time
-MEASURED = 2**20  # pairs looked at together, which may all have to be measured
+PAIRS = 512  # of a row and a person, measured at a time
+LOOKED_AT = 2**20  # pairs that a thread looks at together, which may all have to be measured
+ENOUGH = 2**14  # pairs that are worth being measured together
 ROUNDING = 2e-5  # what float32 may lose on the way to a bound, and more
-FEW = 4  # people at a time, for more of whom measuring takes longer than half of the products
-MORE = 4  # times as many as are wanted are measured first, where nothing is certain, for a better limit
-DEVIATIONS = 2  # of its error that a coarse search believes in
-FAINT = 0.1  # parts in common, less of which is no reason to grant more
-NOTHING = 1e-25  # taken from every product: where no part is shared, −NOTHING/0 makes the distance infinite
 
 
-class Bound(NamedTuple):
-    """How `similar` some rows are taken to be at the most, [rows,q]; how much nearer than that they may be, [q]; how
-    many times as many as are wanted are measured first, for a limit."""
-
-    similar: Callable[[slice], Tensor]
-    granted: Tensor
-    more: int
-
-
-def search(
-    planes: Planes, probes: Probes, k: int, found: Found, allowed: Tensor | None, *, coarse: bool = False
-) -> Found:
-    """`found`, joined by those rows of `planes` that are nearer and `allowed`, bool [n,q] (None: all).
-
-    A `coarse` search, for which the planes are halved, may miss some, most likely at the end.
-    """
-    bound = (_guessed if coarse and len(probes) <= FEW else _certain)(planes, probes)
-    lowest, least = _bounds(planes, probes, allowed, bound.similar)
-    wanted = bound.more * k if found.distances.shape[1] < k else k
-    first = by_one(lambda: _first(lowest, least, wanted, found.limits(k) + bound.granted))
-    found = _joined(planes, found, probes, first, k)
+def search(chunk: Chunk, probes: Probes, k: int, found: Found, allowed: Tensor | None) -> Found:
+    """`found`, joined by those rows of `chunk` that are nearer and `allowed`, bool [n,q] (None: all)."""
+    lowest, least = _bounds(chunk, probes, allowed)
+    wanted = chunk.more * k if found.distances.shape[1] < k else k
+    first = by_one(lambda: _first(lowest, least, wanted, found.limits(k)))
+    found = _joined(chunk, found, probes, first, k)
     lowest[first] = EMPTY
-    for blocks in row_slices(len(least), max(1, MEASURED // (BLOCK * len(probes)))):
-        rows = slice(blocks.start * BLOCK, blocks.stop * BLOCK)
-        near, people = by_one(partial(_within, lowest[rows], least[blocks], found.limits(k) + bound.granted))
-        if len(near):
-            found = _joined(planes, found, probes, (near + rows.start, people), k)
+    waiting: list[tuple[Tensor, Tensor]] = []
+    step, threads = max(1, LOOKED_AT // (BLOCK * len(probes))), torch.get_num_threads()
+    for start in range(0, len(least), step * threads):
+        end = min(start + step * threads, len(least))
+        some = [slice(at, min(at + step, end)) for at in range(start, end, step)]
+        waiting += all_made(partial(_within, lowest, least, found.limits(k)), some)
+        if end == len(least) or sum(len(people) for _, people in waiting) >= ENOUGH:
+            found = _joined(chunk, found, probes, _in_order(waiting), k)
+            waiting.clear()
     return found
 
 
-def _bounds(
-    planes: Planes, probes: Probes, allowed: Tensor | None, similar: Callable[[slice], Tensor]
-) -> tuple[Tensor, Tensor]:
-    """What distances are taken not to be below, as rows are so `similar`: [n,q], padded to whole blocks, and the least
-    of each block [m,q]."""
-    n, q = len(planes), len(probes)
+def _bounds(chunk: Chunk, probes: Probes, allowed: Tensor | None) -> tuple[Tensor, Tensor]:
+    """What no distance is below: [n,q], padded to whole blocks, and the least of each block [m,q]."""
+    n, q, similar = len(chunk), len(probes), chunk.similar(probes)
     bounds = torch.empty(-(-n // BLOCK), BLOCK, q)
     bounds[-1], flat, least = EMPTY, bounds.view(-1, q), torch.empty(len(bounds), q)
 
@@ -88,85 +59,46 @@ def _bounds(
         least[blocks] = _least(bounds[blocks])
 
     share = -(-len(bounds) // (2 * torch.get_num_threads()))  # two for each thread: one may be kept waiting
-    all_done(bound, row_slices(len(bounds), max(1, min(share, TILE // (BLOCK * q)))))
+    all_made(bound, row_slices(len(bounds), max(1, min(share, TILE // (BLOCK * q)))))
     return flat, least
 
 
-def _certain(planes: Planes, probes: Probes) -> Bound:
-    """Whatever the low bytes of a row are: (products + slack) / W."""
-    factors, (front, back) = probes.factors(), probes.high.tensor_split([planes.front.shape[2]], dim=2)
+def _joined(chunk: Chunk, found: Found, probes: Probes, pairs: tuple[Tensor, Tensor], k: int) -> Found:
+    """`found`, joined by what the `pairs` of rows and people, who come in order, are apart."""
+    if not len(pairs[0]):
+        return found
+    limits = found.limits(k)
 
-    def similar(rows: slice) -> Tensor:
-        both = planes.sides[rows] @ factors  # W and the slack, side by side
-        total = torch.zeros(len(both), len(probes))
-        for part in probes.shown:
-            products = byte_products(planes.front[part, rows], front[part])
-            if back.shape[2]:
-                products += byte_products(planes.back[part, rows], back[part])
-            total.addcmul_(products.float(), planes.pull[part, rows, None])
-        return total.add_(both[:, len(probes) :]).sub_(NOTHING).div_(both[:, : len(probes)])
+    def measured(some: slice) -> tuple[Tensor, Found]:
+        rows, people = (column[some] for column in pairs)
+        return _pairs(chunk, probes, rows, people, limits.index_select(0, people))
 
-    return Bound(similar, torch.zeros(len(probes)), 1)
+    pieces = all_made(measured, row_slices(len(pairs[0]), PAIRS))
+    return by_one(lambda: found.joined(_by_people(pieces, found), k))
 
 
-def _guessed(planes: Planes, probes: Probes) -> Bound:
-    """As if the rest of a row's numbers were like the front: cosines of the fronts, weighted."""
-    front, lengths = probes.first(planes.front.shape[2])
-
-    def similar(rows: slice) -> Tensor:
-        total = torch.zeros(rows.stop - rows.start, len(probes))
-        for part in probes.shown:
-            products = byte_products(planes.front[part, rows], front[part])
-            total.addcmul_(products * lengths[part], planes.reach[part, rows])
-        return total.sub_(NOTHING).div_(_shared(planes, probes, rows))
-
-    return Bound(similar, by_one(lambda: _granted(planes, probes)), MORE)
-
-
-def _granted(planes: Planes, probes: Probes) -> Tensor:
-    """How much nearer than guessed something may be: [q]."""
-    shared = _shared(planes, probes, planes.some)
-    there = shared > 0
-    return DEVIATIONS * planes.error * (shared.clamp(min=FAINT).rsqrt() * there).sum(0) / there.sum(0).clamp(min=1)
-
-
-def _shared(planes: Planes, probes: Probes, rows: slice | Tensor) -> Tensor:
-    """W: [rows,q]."""
-    return planes.sides[rows, : len(planes.low)] @ probes.mean.weights.T
-
-
-def _measured(planes: Planes, probes: Probes, rows: Tensor, people: Tensor) -> Found:
-    """The distances of so many pairs of a row and one of the people, who come in order."""
-    counts = people.bincount(minlength=len(probes))
-    found = Found.room(len(probes), int(counts.max()), len(planes.low))
-    place = torch.arange(len(rows)) + (people * int(counts.max()) - (counts.cumsum(0) - counts)[people])
-
-    def measure(some: slice) -> None:
-        for column, values in zip(found, _pairs(planes, probes, rows[some], people[some]), strict=True):
-            column.flatten(0, 1).index_copy_(0, place[some], values)
-
-    all_done(measure, row_slices(len(rows), PAIRS))
-    return found
-
-
-def _joined(planes: Planes, found: Found, probes: Probes, pairs: tuple[Tensor, Tensor], k: int) -> Found:
-    """`found`, joined by what the `pairs` of rows and people are apart."""
-    measured = _measured(planes, probes, *pairs)
-    return by_one(lambda: found.joined(measured, k))
-
-
-def _pairs(planes: Planes, probes: Probes, rows: Tensor, people: Tensor) -> Found:
-    """Of m pairs: distances and ids [m], parts and seen [m,P]."""
+def _pairs(chunk: Chunk, probes: Probes, rows: Tensor, people: Tensor, limits: Tensor) -> tuple[Tensor, Found]:
+    """Of m pairs those that are within their `limits` [m]: the people; distances and ids [·], parts and seen [·,P]."""
     means = (probes.mean, *probes.unlike)
-    own = planes.sides.index_select(0, rows)[:, : len(planes.low)]
-    products = torch.zeros(len(means), *own.shape)
-    for part in probes.shown:
-        k, length = planes.whole(part, rows), planes.length[part].index_select(0, rows)
-        for mean, out in zip(means, products, strict=True):
-            out[:, part] = (mean.sums[:, part].index_select(0, people) * k).sum(1).div_(length)
+    own = chunk.visibility.index_select(0, rows)
+    products = chunk.products([mean.sums for mean in means], rows, people, probes.shown)
     weights = torch.stack([mean.weights.index_select(0, people) for mean in means])
-    distances = 1 - (products * own).sum(2).sub_(NOTHING).div_((weights * own).sum(2))
-    return Found(pushed(distances), planes.ids[rows], 1 - products[0] / weights[0], weights[0] * own)
+    distances = pushed(1 - (products * own).sum(2).sub_(NOTHING).div_((weights * own).sum(2)))
+    near = (distances <= limits).nonzero()[:, 0]
+    first, weight = products[0].index_select(0, near), weights[0].index_select(0, near)
+    seen = weight * own.index_select(0, near)
+    return people[near], Found(distances[near], chunk.ids[rows[near]], 1 - first / weight, seen)
+
+
+def _by_people(pieces: Sequence[tuple[Tensor, Found]], like: Found) -> Found:
+    """What was measured piece by piece, of each person in one row."""
+    people = torch.cat([people for people, _ in pieces])
+    counts = people.bincount(minlength=len(like.ids))
+    found = Found.room(len(like.ids), int(counts.max()), like.parts.shape[2])
+    place = torch.arange(len(people)) + (people * int(counts.max()) - (counts.cumsum(0) - counts)[people])
+    for whole, *columns in zip(found, *(piece for _, piece in pieces), strict=True):
+        whole.flatten(0, 1).index_copy_(0, place, torch.cat(columns))
+    return found
 
 
 def _least(blocks: Tensor) -> Tensor:
@@ -187,9 +119,17 @@ def _first(bounds: Tensor, least: Tensor, k: int, limits: Tensor) -> tuple[Tenso
     return rows[hit, place], hit
 
 
-def _within(bounds: Tensor, least: Tensor, limits: Tensor) -> tuple[Tensor, Tensor]:
-    """All whose bound does not exclude them: rows and people [M], people in order."""
-    people, block = ((least <= limits) & (least < EMPTY)).T.nonzero(as_tuple=True)
-    values = bounds.view(-1, BLOCK, bounds.shape[1])[block, :, people]
+def _within(bounds: Tensor, least: Tensor, limits: Tensor, blocks: slice) -> tuple[Tensor, Tensor]:
+    """All rows of the `blocks` whose bound does not exclude them: rows and people [M], people in order."""
+    own = bounds.view(-1, BLOCK, bounds.shape[1])[blocks]
+    people, block = ((least[blocks] <= limits) & (least[blocks] < EMPTY)).T.nonzero(as_tuple=True)
+    values = own[block, :, people]
     hit, row = ((values <= limits[people, None]) & (values < EMPTY)).nonzero(as_tuple=True)
-    return block[hit] * BLOCK + row, people[hit]
+    return (blocks.start + block[hit]) * BLOCK + row, people[hit]
+
+
+def _in_order(pairs: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """All of them together, people in order."""
+    rows, people = (torch.cat(column) for column in zip(*pairs, strict=True))
+    people, order = people.sort(stable=True)
+    return rows[order], people

@@ -16,6 +16,8 @@ from halfseen.types import Embedding
 
 PUSH = 0.5  # how much nearer to a negative picture means farther; among people who look alike the best of ¼ to 4
 EMPTY = torch.inf
+LEAST = 1e-15  # of the step of bytes
+NOTHING = 1e-25  # taken from every product: where no part is shared, −NOTHING/0 makes the distance infinite
 
 
 class Mean(NamedTuple):
@@ -45,46 +47,31 @@ class Mean(NamedTuple):
 
 @dataclass(frozen=True)
 class Probes:
-    """q people to look for; `unlike` are rounds of negative pictures, one for each person, of weight 0 for none.
-
-    The sums of `mean` are `scale` [q] times `high` int8 [P,q,D], and something of the lengths `rest` [q,P].
-    """
+    """q people to look for; `unlike` are rounds of negative pictures, one for each person, of weight 0 for none."""
 
     mean: Mean
     unlike: tuple[Mean, ...]
-    high: Tensor
-    scale: Tensor
-    rest: Tensor
 
     @staticmethod
     def of(mean: Mean, unlike: tuple[Mean, ...] = ()) -> Probes:
         """Negative pictures count by the parts that the person shows."""
-        scale = (mean.sums.abs().amax((1, 2)) / HIGHEST).clamp_(min=1e-15)
-        high = (mean.sums / scale[:, None, None]).round_()
-        rest = torch.linalg.vector_norm(mean.sums - high * scale[:, None, None], dim=2)
         shown = mean.weights > 0
-        unlike = tuple(Mean(other.sums * shown[:, :, None], other.weights * shown) for other in unlike)
-        return Probes(mean, unlike, high.to(torch.int8).transpose(0, 1).contiguous(), scale, rest)
+        return Probes(mean, tuple(Mean(other.sums * shown[:, :, None], other.weights * shown) for other in unlike))
 
     def __len__(self) -> int:
-        return len(self.scale)
+        return len(self.mean.weights)
 
     @property
     def shown(self) -> list[int]:
         """The parts that any of them shows: no other is looked at."""
         return self.mean.weights.amax(0).nonzero()[:, 0].tolist()
 
-    def factors(self) -> Tensor:
-        """[2P,2q], by which `Planes.sides` give W, and what the bound adds to the products; both over `scale`."""
-        weights, rest = (column.T / self.scale for column in (self.mean.weights, self.rest))
-        high = torch.linalg.vector_norm(self.high.float(), dim=2)
-        return torch.cat([torch.cat([weights, rest], 1), torch.cat([torch.zeros_like(weights), high], 1)])
 
-    def first(self, numbers: int) -> tuple[Tensor, Tensor]:
-        """The first `numbers` of `high`: int8 [P,q,numbers], and what makes them as long as all of the sums: [P,q]."""
-        first = self.high[:, :, :numbers].contiguous()
-        lengths = torch.linalg.vector_norm(self.mean.sums, dim=2).T
-        return first, lengths / torch.linalg.vector_norm(first.float(), dim=2).clamp_(min=1)
+def in_bytes(sums: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """`sums` [q,P,F] as steps [q] times whole numbers that a byte holds [q,P,F], and something of the lengths [q,P]."""
+    step = (sums.abs().amax((1, 2)) / HIGHEST).clamp_(min=LEAST)
+    bytes = (sums / step[:, None, None]).round_()
+    return step, bytes, torch.linalg.vector_norm(sums - bytes * step[:, None, None], dim=2)
 
 
 class Found(NamedTuple):

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import chain
 from threading import Lock
 from typing import NamedTuple
@@ -28,7 +29,9 @@ from torch import Tensor
 
 from halfseen.gallery import bounds, tables
 from halfseen.gallery.calibration import CROWD, Calibration, Crowd, calibration_of, signs_of
-from halfseen.gallery.planes import Planes, Stored, in_chunks, row_bytes
+from halfseen.gallery.chunks import Chunk, Room, Stored, in_chunks, kept
+from halfseen.gallery.leading import Basis, Leading, row_bytes
+from halfseen.gallery.planes import Planes
 from halfseen.gallery.probes import EMPTY, Found, Mean, Probes, pushed
 from halfseen.gallery.sightings import Ask, Sighting, State, Where
 from halfseen.gallery.store import Gallery
@@ -41,6 +44,8 @@ from halfseen.types import Embedding, InputError
 READ = 256  # rows read at a time: so few come out of Lance without a copy, and stay in cache while they are split
 CHUNK = 2**17  # rows searched at a time
 STREAMED = 2**14  # the same where the gallery does not stay in memory
+FITTED = 4096  # rows of a gallery from which on it is looked whether few of the numbers lead
+SAMPLE = 2048  # rows in which that is seen
 PEOPLE = 64  # looked for at a time
 RERANKED = 100  # answers that are ordered anew, or as many as are asked for
 SHARE = 0.6  # of the machine's memory that vectors may take
@@ -49,11 +54,12 @@ SHARE = 0.6  # of the machine's memory that vectors may take
 class Loaded(NamedTuple):
     """A version of the gallery, ready to be searched; `chunks` are None where they are read each time.
 
-    `ids` [N] are in order, `facts` are those of these rows.
+    `ids` [N] are in order, `facts` are those of these rows. `basis`: how chunks lead, None where that does not pay.
     """
 
     state: State
-    chunks: tuple[Planes, ...] | None
+    chunks: tuple[Chunk, ...] | None
+    basis: Basis | None
     ids: Tensor
     facts: pa.Table
     crowd: Crowd | None
@@ -63,13 +69,12 @@ class Loaded(NamedTuple):
 class Search:
     """Answers from one gallery, as it was when this was made or last refreshed.
 
-    Vectors stay in memory if they take no more than `memory` bytes (None: a good part of what the machine has), 1.05
-    times what they take on disk; otherwise each search reads them anew. A `coarse` search for one or a few at a
-    time looks at half of the numbers first, and may miss an answer, most likely one at the end.
+    Vectors stay in memory if they take no more than `memory` bytes (None: a good part of what the machine has), 1.13
+    times what they take on disk; otherwise each search reads them anew.
     """
 
-    def __init__(self, gallery: Gallery, *, memory: int | None = None, coarse: bool = False) -> None:
-        self.gallery, self.coarse, self._one = gallery, coarse, Lock()
+    def __init__(self, gallery: Gallery, *, memory: int | None = None) -> None:
+        self.gallery, self._one = gallery, Lock()
         self._memory = int(SHARE * _machine_memory()) if memory is None else memory
         self._loaded = retried(lambda: self._load(None), gallery.refresh)
 
@@ -104,7 +109,7 @@ class Search:
         chunks = self._loaded.chunks
         if not chunks:
             return self.gallery.embedding(ids)
-        return by_one(lambda: _kept(chunks, ids))
+        return by_one(lambda: kept(chunks, ids))
 
     def probes(self, asks: Sequence[Ask]) -> Probes:
         """What is compared with the gallery."""
@@ -144,7 +149,7 @@ class Search:
                 place = torch.searchsorted(loaded.ids, chunk.ids)
                 everywhere = torch.ones(len(chunk), dtype=torch.bool)
                 allowed = torch.stack([masks[w][place] if w else everywhere for w in wheres], 1)
-            found = bounds.search(chunk, probes, k, found, allowed, coarse=self.coarse)
+            found = bounds.search(chunk, probes, k, found, allowed)
         return found
 
     def _each(self, pictures: Embedding, ask: Ask) -> Mean:
@@ -231,21 +236,30 @@ class Search:
         old = (before.chunks or ()) if before and self.gallery.follows(before.state) else ()
         table = self.gallery.table(tables.FACTS)
         ids = torch.tensor(table["_rowid"].to_numpy(), dtype=torch.int64)
-        chunks: tuple[Planes, ...] | None = None
-        model = self.gallery.model
-        if len(ids) * row_bytes(len(model.parts), model.dim, halved=self.coarse) <= self._memory:
+        chunks: tuple[Chunk, ...] | None = None
+        basis, model = None, self.gallery.model
+        if len(ids) * row_bytes(len(model.parts), model.dim) <= self._memory:
+            basis = before.basis if old and before and len(before.ids) >= FITTED else self._basis(ids)
             last = max((int(chunk.ids.max()) for chunk in old), default=-1)
-            fresh = in_chunks(self._pieces(last), int((ids > last).sum()), CHUNK, halved=self.coarse)
-            chunks = tuple(some for chunk in chain(old, fresh) if len(some := _among(chunk, ids)))
-        crowd = self._crowd(ids) if calibration else None
-        return Loaded(state, chunks, ids, table, crowd, calibration)
+            fresh = in_chunks(self._pieces(last), int((ids > last).sum()), CHUNK, _room(basis))
+            chunks = tuple(some for chunk in chain(old, fresh) if len(some := chunk.among(ids)))
+        crowd = Crowd.of(self._sample(ids, CROWD)) if calibration else None
+        return Loaded(state, chunks, basis, ids, table, crowd, calibration)
 
-    def _crowd(self, ids: Tensor) -> Crowd:
-        return Crowd.of(self.gallery.embedding(ids[:: max(1, -(-len(ids) // CROWD))].tolist())[1])
+    def _basis(self, ids: Tensor) -> Basis | None:
+        """How the numbers of the gallery lead, if that pays."""
+        if len(ids) < FITTED:
+            return None
+        sample = self._sample(ids, SAMPLE)
+        basis = Basis.of(sample)
+        return basis if basis.pays(sample) else None
 
-    def _streamed(self, ids: Tensor) -> Iterator[Planes]:
-        chunks = in_chunks(self._pieces(), len(ids), STREAMED, halved=self.coarse)
-        return (some for chunk in chunks if len(some := _among(chunk, ids)))
+    def _sample(self, ids: Tensor, size: int) -> Embedding:
+        return self.gallery.embedding(ids[:: max(1, -(-len(ids) // size))].tolist())[1]
+
+    def _streamed(self, ids: Tensor) -> Iterator[Chunk]:
+        chunks = in_chunks(self._pieces(), len(ids), STREAMED, Planes.room)
+        return (some for chunk in chunks if len(some := chunk.among(ids)))
 
     def _pieces(self, after: int = -1) -> Iterator[Stored]:
         """The rows whose ids are greater than `after`, as they come from the disk."""
@@ -259,22 +273,8 @@ def _wanted(ask: Ask) -> int:
     return max(ask.count, RERANKED) if ask.rerank else ask.count
 
 
-def _kept(chunks: Sequence[Planes], ids: Sequence[int]) -> tuple[list[int], Embedding]:
-    """Those of `ids` that lie in `chunks`, and what lies there."""
-    wanted = torch.tensor(ids, dtype=torch.int64)
-    pieces = [chunk.stored(chunk.named(wanted)) for chunk in chunks]
-    stored = Stored(*(torch.cat(column) for column in zip(*pieces, strict=True)))
-    place = {id: row for row, id in enumerate(stored.ids.tolist())}
-    found = [id for id in ids if id in place]
-    kept = [place[id] for id in found]
-    return found, Embedding(stored.vectors[kept], stored.visibility[kept])
-
-
-def _among(chunk: Planes, ids: Tensor) -> Planes:
-    """Of `chunk` the rows of `ids` [N], which are in order: others may have come or gone while it was read."""
-    place = torch.searchsorted(ids, chunk.ids).clamp_(max=max(0, len(ids) - 1))
-    there = ids[place] == chunk.ids if len(ids) else torch.zeros(len(chunk), dtype=torch.bool)
-    return chunk if bool(there.all()) else chunk.rows(there.nonzero()[:, 0])
+def _room(basis: Basis | None) -> Room:
+    return Planes.room if basis is None else partial(Leading.room, basis=basis)
 
 
 def _meant(facts: pa.Table, where: Where) -> Tensor:

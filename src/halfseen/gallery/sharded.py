@@ -21,8 +21,8 @@ import pyarrow as pa
 import torch
 
 from halfseen.data.files import shown
+from halfseen.gallery.leading import row_bytes
 from halfseen.gallery.machines import ray, told
-from halfseen.gallery.planes import row_bytes
 from halfseen.gallery.probes import Found, Probes
 from halfseen.gallery.search import Loaded, Search
 from halfseen.gallery.sightings import Ask, ModelFacts, Sighting, State, Where

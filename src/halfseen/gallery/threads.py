@@ -7,7 +7,6 @@ processors for a moment, all of them wait for that, thousands of times in a sear
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -20,10 +19,10 @@ Given = TypeVar("Given")
 Made = TypeVar("Made")
 
 
-def all_done(work: Callable[[Given], None], pieces: Iterable[Given]) -> None:
-    """`work` at all `pieces`, by as many threads as torch has. It may not ask for any of this itself."""
+def all_made(work: Callable[[Given], Made], pieces: Iterable[Given]) -> list[Made]:
+    """What `work` makes of all `pieces`, by as many threads as torch has. It may not ask for any of this itself."""
     count = torch.get_num_threads()
-    deque(map(work, pieces) if count == 1 else crew(count).map(work, pieces), maxlen=0)
+    return list(map(work, pieces) if count == 1 else crew(count).map(work, pieces))
 
 
 def by_one(work: Callable[[], Made]) -> Made:

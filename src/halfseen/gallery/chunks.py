@@ -1,0 +1,131 @@
+"""Rows of a gallery in memory, and what a search asks of them, however they lie there."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from functools import cached_property
+from typing import ClassVar, NamedTuple, TypeAlias, TypeVar
+
+import torch
+from torch import Tensor
+
+from halfseen.gallery.probes import Probes
+from halfseen.gallery.threads import crew
+from halfseen.types import Embedding, InputError
+
+AHEAD = 8  # pieces that wait to be written
+NAMED = 24  # bytes that a row takes to be found by its id
+
+
+class Stored(NamedTuple):
+    """Rows as the gallery keeps them: `ids` [n], `vectors` float16 [n,P,D] on the grid, `visibility` [n,P]."""
+
+    ids: Tensor
+    vectors: Tensor
+    visibility: Tensor
+
+
+class Chunk(ABC):
+    """n rows of the gallery: `ids` [n]. Of those that may be the nearest, `more` times as many as are wanted are
+    measured first."""
+
+    ids: Tensor
+    more: ClassVar[int] = 1
+
+    @abstractmethod
+    def write(self, start: int, stored: Stored) -> None:
+        """Make `stored` the rows from `start` on."""
+
+    @abstractmethod
+    def rows(self: Some, rows: slice | Tensor) -> Some:
+        """Those of the rows that are named."""
+
+    @abstractmethod
+    def stored(self, rows: Tensor) -> Stored:
+        """Those of the `rows` [m] as the gallery keeps them, to the last bit."""
+
+    @property
+    @abstractmethod
+    def visibility(self) -> Tensor:
+        """[n,P]."""
+
+    @abstractmethod
+    def similar(self, probes: Probes) -> Callable[[slice], Tensor]:
+        """How similar some rows are at the most: S/W is no greater, and −∞ where no part is shared, [rows,q]."""
+
+    @abstractmethod
+    def products(self, sums: Sequence[Tensor], rows: Tensor, people: Tensor, parts: Sequence[int]) -> Tensor:
+        """Each of `sums` [q,P,D], of m `people` in order, times the directions of as many `rows`, in float32: of those
+        `parts`, [len(sums),m,P].
+
+        Every kind of chunk computes the same from the same, to the last bit.
+        """
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def named(self, ids: Tensor) -> Tensor:
+        """The rows of those of `ids` [m] that are here."""
+        known, rows = self._by_id
+        place = torch.searchsorted(known, ids).clamp_(max=len(known) - 1)
+        return rows[place[known[place] == ids]]
+
+    @cached_property
+    def _by_id(self) -> tuple[Tensor, Tensor]:
+        """All ids in order, and the rows that have them."""
+        known, rows = self.ids.sort()
+        return known, rows
+
+    def among(self, ids: Tensor) -> Chunk:
+        """The rows of `ids` [N], which are in order: others may have come or gone while this was read."""
+        place = torch.searchsorted(ids, self.ids).clamp_(max=max(0, len(ids) - 1))
+        there = ids[place] == self.ids if len(ids) else torch.zeros(len(self), dtype=torch.bool)
+        return self if bool(there.all()) else self.rows(there.nonzero()[:, 0])
+
+
+Some = TypeVar("Some", bound=Chunk)
+Room: TypeAlias = Callable[[Stored, int], Chunk]  # for so many rows of such shape
+
+
+def check_numbers(largest: Tensor, most: float, visibility: Tensor) -> None:
+    """What only damage makes would spoil the bounds: NaN, numbers off the grid's end, a visibility beyond 0 to 1."""
+    if not bool((largest <= most).all() & (visibility >= 0).all() & (visibility <= 1).all()):  # NaN: no
+        raise InputError(
+            "the gallery holds a vector or a visibility that is none; `halfseen gallery verify` says which, restore it "
+            "from an export"
+        )
+
+
+def kept(chunks: Sequence[Chunk], ids: Sequence[int]) -> tuple[list[int], Embedding]:
+    """Those of `ids` that lie in `chunks`, and what lies there."""
+    wanted = torch.tensor(ids, dtype=torch.int64)
+    pieces = [chunk.stored(chunk.named(wanted)) for chunk in chunks]
+    stored = Stored(*(torch.cat(column) for column in zip(*pieces, strict=True)))
+    place = {id: row for row, id in enumerate(stored.ids.tolist())}
+    found = [id for id in ids if id in place]
+    rows = [place[id] for id in found]
+    return found, Embedding(stored.vectors[rows], stored.visibility[rows])
+
+
+def in_chunks(pieces: Iterable[Stored], total: int, size: int, room: Room) -> Iterator[Chunk]:
+    """The rows of `pieces`, about `total`, put together `size` at a time, by as many threads as torch has."""
+    pool, chunk, filled, writing = crew(torch.get_num_threads()), None, 0, deque[Future[None]]()
+    for piece in pieces:
+        start = 0
+        while start < len(piece.ids):
+            chunk = chunk or room(piece, min(size, max(total, len(piece.ids) - start)))
+            some = Stored(*(column[start : start + len(chunk) - filled] for column in piece))
+            writing.append(pool.submit(chunk.write, filled, some))
+            start, filled = start + len(some.ids), filled + len(some.ids)
+            while writing and (len(writing) > AHEAD or filled == len(chunk)):
+                writing.popleft().result()
+            if filled == len(chunk):
+                yield chunk
+                total, chunk, filled = total - filled, None, 0
+    while writing:
+        writing.popleft().result()
+    if chunk:
+        yield chunk.rows(slice(0, filled))

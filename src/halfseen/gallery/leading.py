@@ -1,0 +1,188 @@
+"""Rows of a gallery by their leading numbers: where most of every direction lies in a few of all dimensions.
+
+The directions of a trained network do: 48 of its 256 dimensions, well chosen, hold 95 % of their squares. `Basis` finds
+them in a sample, for each part its own, and turns them among each other until each holds as much as the next, for bytes
+are spent on the largest. With y = Aᵀx what the leading axes A hold of a unit vector x, c the sample's mean of that, and
+s the query's sum, s = A·t + s′,
+
+    S = Σ v·⟨s, x⟩ = Σ v·⟨t, c⟩ + ⟨t, v·(y − c)⟩ + Σ v·⟨s′, x′⟩
+
+where the second is one product of bytes over all parts, with a step for each row. What rounding loses of it, and the
+last, are at most products of lengths. The whole vectors lie beside, row by row, as measuring wants them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from halfseen.gallery.chunks import NAMED, Chunk, Stored, check_numbers
+from halfseen.gallery.probes import LEAST, NOTHING, Mean, Probes, in_bytes
+from halfseen.gallery.tables import GRID, on_grid
+from halfseen.gallery.threads import by_one
+from halfseen.ops.bytes import HIGHEST, byte_products
+from halfseen.types import Embedding
+
+LEADING = 3 / 16  # of all dimensions
+EVEN = 16  # numbers of axes are multiples of it
+TURNS = 4  # of the power method that finds the axes
+ASKED, NEAR, WORTH = 64, 0.01, 0.08  # of a sample so many ask for that share; more than WORTH may not be left
+ROOM = 1e-5  # added to squares of lengths, of which float32 loses less
+
+
+@dataclass(frozen=True)
+class Basis:
+    """`axes` [P,D,F], at right angles to each other, and the `centre` [P,F] of what they hold."""
+
+    axes: Tensor
+    centre: Tensor
+
+    @staticmethod
+    def of(sample: Embedding) -> Basis:
+        """The leading axes of the directions that `sample` shows."""
+        shown = (F.normalize(sample.vectors.float(), dim=2) * (sample.visibility > 0)[:, :, None]).transpose(0, 1)
+        parts, _, dim = shown.shape
+        count, dice = leading(dim), torch.Generator().manual_seed(0)
+        axes = torch.randn(parts, dim, count, generator=dice)
+        for _ in range(TURNS):
+            axes = torch.linalg.qr(shown.mT @ (shown @ axes)).Q
+        axes = axes @ torch.linalg.qr(torch.randn(parts, count, count, generator=dice)).Q
+        often = (sample.visibility > 0).sum(0).clamp(min=1)
+        return Basis(axes.contiguous(), (shown @ axes).sum(1) / often[:, None])
+
+    def pays(self, sample: Embedding) -> bool:
+        """Whether most of `sample` provably is not among the nearest of what is in it, by the leading numbers alone."""
+        rows = Leading.of(Stored(torch.arange(len(sample)), on_grid(sample), sample.visibility), self)
+        asked = torch.linspace(0, len(sample) - 1, min(len(sample), ASKED)).long()
+        similar = rows.similar(Probes.of(Mean.each(sample[asked])))(slice(0, len(sample)))
+        units = F.normalize(sample.vectors.float(), dim=2) * sample.visibility[:, :, None]
+        true = units.flatten(1) @ units[asked].flatten(1).T / (sample.visibility @ sample.visibility[asked].T)
+        limit = true.nan_to_num(nan=-1).quantile(1 - NEAR, dim=0)
+        return float((similar >= limit).float().mean()) <= WORTH
+
+
+@dataclass(frozen=True)
+class Leading(Chunk):
+    """`whole` float16 [n,P·D]; `lead` int8 [n,P·F] times `step` [n] is v·(y − c), but for rounding.
+
+    `sides` [n,2P+2] are v, v·‖x′‖, the length of what rounding loses, and the length of step·`lead`; `length` [n,P] is
+    that of the vectors.
+    """
+
+    ids: Tensor
+    whole: Tensor
+    lead: Tensor
+    step: Tensor
+    sides: Tensor
+    length: Tensor
+    basis: Basis
+
+    more = 3  # a limit that leaves fewer to be measured
+
+    @staticmethod
+    def of(stored: Stored, basis: Basis) -> Leading:
+        """All of `stored`."""
+        rows = Leading.room(stored, len(stored.ids), basis=basis)
+        rows.write(0, stored)
+        return rows
+
+    @staticmethod
+    def room(like: Stored, rows: int, *, basis: Basis) -> Leading:
+        """For so many rows of such shape."""
+        _, parts, dim = like.vectors.shape
+        whole = torch.empty(rows, parts * dim, dtype=torch.float16)
+        lead = torch.empty(rows, basis.centre.numel(), dtype=torch.int8)
+        sides, length = torch.empty(rows, 2 * parts + 2), torch.empty(rows, parts)
+        return Leading(torch.empty(rows).long(), whole, lead, torch.empty(rows), sides, length, basis)
+
+    def write(self, start: int, stored: Stored) -> None:
+        k, v = stored.vectors.float(), stored.visibility
+        length = torch.linalg.vector_norm(k, dim=2).clamp_(min=1 / GRID)
+        check_numbers(length, 1, v)
+        held = torch.stack([k[:, part] @ axes for part, axes in enumerate(self.basis.axes)], 1) / length[:, :, None]
+        beyond = (1 + ROOM - held.square().sum(2)).clamp_(min=0).sqrt_().mul_(v)
+        exact = held.sub_(self.basis.centre).mul_(v[:, :, None]).flatten(1)
+        step = (exact.abs().amax(1, keepdim=True) / HIGHEST).clamp_(min=LEAST)
+        lead = (exact / step).round_()
+        lost = torch.linalg.vector_norm(exact.addcmul_(lead, step, value=-1), dim=1, keepdim=True)
+        reach = torch.linalg.vector_norm(lead, dim=1, keepdim=True) * step
+        place = slice(start, start + len(stored.ids))
+        self.ids[place], self.whole[place], self.lead[place] = stored.ids, stored.vectors.flatten(1), lead
+        self.step[place], self.length[place] = step[:, 0], length
+        self.sides[place] = torch.cat([v, beyond, lost, reach], 1)
+
+    def rows(self, rows: slice | Tensor) -> Leading:
+        tensors = ((field.name, getattr(self, field.name)) for field in fields(self) if field.name != "basis")
+        return Leading(**{name: value[rows] for name, value in tensors}, basis=self.basis)
+
+    def stored(self, rows: Tensor) -> Stored:
+        return Stored(self.ids[rows], self.whole[rows].view(len(rows), len(self.basis.axes), -1), self.visibility[rows])
+
+    @property
+    def visibility(self) -> Tensor:
+        return self.sides[:, : len(self.basis.axes)]
+
+    def similar(self, probes: Probes) -> Callable[[slice], Tensor]:
+        return partial(self._similar, by_one(partial(_Asked.of, self.basis, probes)))
+
+    def _similar(self, asked: _Asked, rows: slice) -> Tensor:
+        products = byte_products(self.lead[rows, asked.columns], asked.high)
+        total = products.float().mul_(self.step[rows, None])
+        shared = self.visibility[rows] @ asked.weights
+        total.addmm_(self.sides[rows], asked.factors).sub_(NOTHING).div_(shared)
+        return total.nan_to_num_(nan=-torch.inf, posinf=-torch.inf, neginf=-torch.inf)  # where no part is shared
+
+    def products(self, sums: Sequence[Tensor], rows: Tensor, people: Tensor, parts: Sequence[int]) -> Tensor:
+        some = slice(None) if len(parts) == len(self.basis.axes) else list(parts)
+        k = self.whole.index_select(0, rows).view(len(rows), len(self.basis.axes), -1)[:, some].float()
+        products = torch.zeros(len(sums), len(rows), len(self.basis.axes))
+        ends = people.bincount().cumsum(0).tolist()
+        for each, out in zip(sums, products, strict=True):
+            chosen = each[:, some]
+            both = k if each is sums[-1] else torch.empty_like(k)
+            for person, (start, end) in enumerate(pairwise([0, *ends])):
+                if start < end:
+                    torch.mul(k[start:end], chosen[person], out=both[start:end])
+            out[:, some] = both.sum(2)
+        return products.div_(self.length.index_select(0, rows))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is multiplied with the rows: `high` int8 [q,F of some parts], those `columns` of `lead`; all else is over
+    the step of `high`. `weights` [P,q] give W; `factors` [2P+2,q] what is added to the products."""
+
+    columns: slice
+    high: Tensor
+    weights: Tensor
+    factors: Tensor
+
+    @staticmethod
+    def of(basis: Basis, probes: Probes) -> _Asked:
+        sums = probes.mean.sums.transpose(0, 1)
+        t = sums @ basis.axes  # [P,q,F]
+        beyond = (sums.square().sum(2) * (1 + ROOM) - t.square().sum(2)).clamp_(min=0).sqrt_()
+        base = (t @ basis.centre[:, :, None])[:, :, 0]
+        step, high, lost = in_bytes(t.transpose(0, 1))
+        lengths = torch.stack([torch.linalg.vector_norm(t, dim=(0, 2)), torch.linalg.vector_norm(lost, dim=1)])
+        first, last = (probes.shown or [0])[0], (probes.shown or [0])[-1]
+        columns = slice(first * t.shape[2], (last + 1) * t.shape[2])
+        bytes = high.flatten(1)[:, columns].to(torch.int8)
+        return _Asked(columns, bytes, probes.mean.weights.T / step, torch.cat([base, beyond, lengths]) / step)
+
+
+def leading(dim: int) -> int:
+    """How many of so many dimensions lead."""
+    return min(dim, math.ceil(LEADING * dim / EVEN) * EVEN)
+
+
+def row_bytes(parts: int, dim: int) -> int:
+    """How much memory a row takes."""
+    return parts * (2 * dim + leading(dim) + 12) + 12 + NAMED
