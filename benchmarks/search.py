@@ -81,7 +81,7 @@ class Like:
 Draw: TypeAlias = Synthetic | Like
 
 
-def facts_of(parts: int, dim: int) -> ModelFacts:
+def model_of(parts: int, dim: int) -> ModelFacts:
     return ModelFacts("synthetic", "0" * 64, tuple(f"part {number}" for number in range(parts)), dim)
 
 
@@ -190,7 +190,7 @@ def main() -> None:
     introduce(f"search in {given.images:,} images × {parts} × {dim}{beside}", SEED)
     with workplace(given.folder) as folder:
         if not (folder / "gallery").exists():
-            fill(folder / "gallery", given.images, draw, facts_of(parts, dim))
+            fill(folder / "gallery", given.images, draw, model_of(parts, dim))
         with neighbours(given.beside):
             one(folder / "gallery", given.images, given.runs, draw)
             if given.images <= 200_000:  # the libraries and the product hold copies of their own

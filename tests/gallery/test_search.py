@@ -390,9 +390,61 @@ def test_a_gallery_whose_numbers_lead_is_searched_by_them(tmp_path: Path, monkey
     monkeypatch.setattr(Basis, "pays", lambda *_: False)
     plain.refresh()
     assert kinds(plain) == [Planes, Planes]
+    some = [0, 270, 9999, 3, 160]
+    for ids, kept in (search.embedding(some), gallery.embedding(some)):
+        assert ids == [0, 270]
+        assert torch.equal(kept.vectors, gallery.embedding([0, 270])[1].vectors)
+    assert search.embedding([9999])[0] == []
     asks = [Ask(people([row], seed=9), count=277) for row in range(5)]
     assert search.searches(asks) == plain.searches(asks) == Search(gallery, memory=0).searches(asks)
     assert kinds(Search(gallery)) == [Planes], "it does not pay"
+
+
+def test_how_numbers_lead_is_looked_at_again_when_there_are_twice_as_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("halfseen.gallery.search.FITTED", 100)
+    answers = iter([False, True])
+    monkeypatch.setattr(Basis, "pays", lambda *_: next(answers))
+    gallery = filled(tmp_path, 100)
+    search = Search(gallery)
+    for added, wanted in ((99, [Planes] * 2), (1, [Planes] * 2 + [Leading]), (1, [Planes] * 2 + [Leading] * 2)):
+        gallery.add(people([*range(added)], seed=3), facts(added, 100))
+        assert search.refresh()
+        assert kinds(search) == wanted
+
+
+def test_where_leading_numbers_have_no_room_rows_lie_in_two_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("halfseen.gallery.search.FITTED", 100)
+    monkeypatch.setattr(Basis, "pays", lambda *_: True)
+    gallery = filled(tmp_path, 100)
+    least, more = (100 * kind.row_bytes(len(MODEL.parts), DIM) for kind in (Planes, Leading))
+    got = [kinds(Search(gallery, memory=memory)) for memory in (least - 1, least, more - 1, more)]
+    assert got == [[], [Planes], [Planes], [Leading]]
+
+
+def test_a_sample_that_has_gone_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that is looked at was removed, and compacted away, since the rows were counted."""
+    monkeypatch.setattr("halfseen.gallery.search.FITTED", 100)
+    monkeypatch.setattr(Search, "_sample", lambda *_: people([1])[:0])
+    assert kinds(Search(filled(tmp_path, 100))) == [Planes]
+
+
+def test_vectors_like_those_of_networks_are_searched_by_leading_numbers(tmp_path: Path) -> None:
+    """As it is by itself, from some thousands on."""
+    dice = torch.Generator().manual_seed(0)
+    axes = torch.randn(4, DIM, DIM, generator=dice) * torch.arange(1.0, DIM + 1).pow(-1.5)
+    looks = torch.randn(300, 4, DIM, generator=dice)
+    noise = 0.3 * torch.randn(5_040, 4, DIM, generator=dice)
+    vectors = torch.einsum("npe,pde->npd", looks[torch.arange(5_040) % 300] + noise, axes)
+    gallery = Gallery.create(tmp_path, MODEL)
+    gallery.add(Embedding.of(vectors[:5_000]), facts(5_000))
+    search = Search(gallery)
+    assert kinds(search) == [Leading]
+    asks = [Ask(Embedding.of(vectors[row : row + 1]), count=20) for row in range(5_000, 5_040)]
+    assert search.searches(asks) == Search(gallery, memory=0).searches(asks)
 
 
 @pytest.mark.parametrize(

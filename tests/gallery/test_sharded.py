@@ -18,8 +18,9 @@ import torch
 pytest.importorskip("lance", reason="the extra `search` is not installed")
 
 from galleries import MODEL, PARTS, facts, people
-from halfseen.gallery import machines, planes, sharded
+from halfseen.gallery import machines, sharded
 from halfseen.gallery.calibration import Calibration, keep_calibration
+from halfseen.gallery.leading import Leading
 from halfseen.gallery.probes import Found
 from halfseen.gallery.search import Search
 from halfseen.gallery.sharded import BLOCK, Part, Shard, Sharded, Share
@@ -216,7 +217,7 @@ def test_a_machine_that_is_lost_during_searches_changes_no_answer(two: Raylets, 
 @QUIET
 @pytest.mark.usefixtures("two")
 def test_a_cluster_without_room_is_one_sentence(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planes, "BESIDE", 10**12)  # bytes for each part: no machine has so many
+    monkeypatch.setattr(Leading, "row_bytes", lambda *_: 10**13)  # no machine has so many
     monkeypatch.setattr(sharded, "ROOM", 1.0)
     with pytest.raises(InputError, match="no other has room for its part"):
         Sharded(gallery, 2)

@@ -21,7 +21,7 @@ from halfseen.ops.distance import row_slices
 BLOCK = 32  # rows of which only the least bound is looked at first
 TILE = 2**19  # bounds worked on at a time, by each thread
 PAIRS = 512  # of a row and a person, measured at a time
-LOOKED_AT = 2**20  # pairs that a thread looks at together, which may all have to be measured
+LOOKED_AT = 2**21  # pairs looked at together, which may all have to be measured
 ENOUGH = 2**14  # pairs that are worth being measured together
 ROUNDING = 2e-5  # what float32 may lose on the way to a bound, and more
 
@@ -34,7 +34,8 @@ def search(chunk: Chunk, probes: Probes, k: int, found: Found, allowed: Tensor |
     found = _joined(chunk, found, probes, first, k)
     lowest[first] = EMPTY
     waiting: list[tuple[Tensor, Tensor]] = []
-    step, threads = max(1, LOOKED_AT // (BLOCK * len(probes))), torch.get_num_threads()
+    threads = torch.get_num_threads()
+    step = max(1, LOOKED_AT // (BLOCK * len(probes) * threads))
     for start in range(0, len(least), step * threads):
         end = min(start + step * threads, len(least))
         some = [slice(at, min(at + step, end)) for at in range(start, end, step)]

@@ -87,7 +87,7 @@ class Chunk(ABC):
 
 
 Some = TypeVar("Some", bound=Chunk)
-Room: TypeAlias = Callable[[Stored, int], Chunk]  # for so many rows of such shape
+Maker: TypeAlias = Callable[[Stored, int], Chunk]  # of room for so many rows of such shape
 
 
 def check_numbers(largest: Tensor, most: float, visibility: Tensor) -> None:
@@ -99,7 +99,7 @@ def check_numbers(largest: Tensor, most: float, visibility: Tensor) -> None:
         )
 
 
-def kept(chunks: Sequence[Chunk], ids: Sequence[int]) -> tuple[list[int], Embedding]:
+def held(chunks: Sequence[Chunk], ids: Sequence[int]) -> tuple[list[int], Embedding]:
     """Those of `ids` that lie in `chunks`, and what lies there."""
     wanted = torch.tensor(ids, dtype=torch.int64)
     pieces = [chunk.stored(chunk.named(wanted)) for chunk in chunks]
@@ -110,13 +110,13 @@ def kept(chunks: Sequence[Chunk], ids: Sequence[int]) -> tuple[list[int], Embedd
     return found, Embedding(stored.vectors[rows], stored.visibility[rows])
 
 
-def in_chunks(pieces: Iterable[Stored], total: int, size: int, room: Room) -> Iterator[Chunk]:
+def in_chunks(pieces: Iterable[Stored], total: int, size: int, make: Maker) -> Iterator[Chunk]:
     """The rows of `pieces`, about `total`, put together `size` at a time, by as many threads as torch has."""
     pool, chunk, filled, writing = crew(torch.get_num_threads()), None, 0, deque[Future[None]]()
     for piece in pieces:
         start = 0
         while start < len(piece.ids):
-            chunk = chunk or room(piece, min(size, max(total, len(piece.ids) - start)))
+            chunk = chunk or make(piece, min(size, max(total, len(piece.ids) - start)))
             some = Stored(*(column[start : start + len(chunk) - filled] for column in piece))
             writing.append(pool.submit(chunk.write, filled, some))
             start, filled = start + len(some.ids), filled + len(some.ids)

@@ -1,9 +1,9 @@
 """Rows of a gallery by their leading numbers: where most of every direction lies in a few of all dimensions.
 
 The directions of a trained network do: 48 of its 256 dimensions, well chosen, hold 95 % of their squares. `Basis` finds
-them in a sample, for each part its own, and turns them among each other until each holds as much as the next, for bytes
-are spent on the largest. With y = Aᵀx what the leading axes A hold of a unit vector x, c the sample's mean of that, and
-s the query's sum, s = A·t + s′,
+them in a sample, for each part its own, and turns them at random, so that each holds about as much as the next, for
+bytes are spent on the largest. With y = Aᵀx what the leading axes A hold of a unit vector x = A·y + x′, c the sample's
+mean of that, and s = A·t + s′ the query's sum,
 
     S = Σ v·⟨s, x⟩ = Σ v·⟨t, c⟩ + ⟨t, v·(y − c)⟩ + Σ v·⟨s′, x′⟩
 
@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -34,7 +35,7 @@ LEADING = 3 / 16  # of all dimensions
 EVEN = 16  # numbers of axes are multiples of it
 TURNS = 4  # of the power method that finds the axes
 ASKED, NEAR, WORTH = 64, 0.01, 0.08  # of a sample so many ask for that share; more than WORTH may not be left
-ROOM = 1e-5  # added to squares of lengths, of which float32 loses less
+SLACK = 1e-5  # added to squares of lengths, of which float32 loses less
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Basis:
         """The leading axes of the directions that `sample` shows."""
         shown = (F.normalize(sample.vectors.float(), dim=2) * (sample.visibility > 0)[:, :, None]).transpose(0, 1)
         parts, _, dim = shown.shape
-        count, dice = leading(dim), torch.Generator().manual_seed(0)
+        count, dice = leaders(dim), torch.Generator().manual_seed(0)
         axes = torch.randn(parts, dim, count, generator=dice)
         for _ in range(TURNS):
             axes = torch.linalg.qr(shown.mT @ (shown @ axes)).Q
@@ -87,6 +88,11 @@ class Leading(Chunk):
     more = 3  # a limit that leaves fewer to be measured
 
     @staticmethod
+    def row_bytes(parts: int, dim: int) -> int:
+        """How much memory a row takes."""
+        return parts * (2 * dim + leaders(dim) + 12) + 12 + NAMED
+
+    @staticmethod
     def of(stored: Stored, basis: Basis) -> Leading:
         """All of `stored`."""
         rows = Leading.room(stored, len(stored.ids), basis=basis)
@@ -105,25 +111,27 @@ class Leading(Chunk):
     def write(self, start: int, stored: Stored) -> None:
         k, v = stored.vectors.float(), stored.visibility
         length = torch.linalg.vector_norm(k, dim=2).clamp_(min=1 / GRID)
-        check_numbers(length, 1, v)
+        check_numbers(length, 2, v)
         held = torch.stack([k[:, part] @ axes for part, axes in enumerate(self.basis.axes)], 1) / length[:, :, None]
-        beyond = (1 + ROOM - held.square().sum(2)).clamp_(min=0).sqrt_().mul_(v)
+        beyond = (1 + SLACK - held.square().sum(2)).clamp_(min=0).sqrt_().mul_(v)
         exact = held.sub_(self.basis.centre).mul_(v[:, :, None]).flatten(1)
         step = (exact.abs().amax(1, keepdim=True) / HIGHEST).clamp_(min=LEAST)
         lead = (exact / step).round_()
-        lost = torch.linalg.vector_norm(exact.addcmul_(lead, step, value=-1), dim=1, keepdim=True)
+        lost = torch.linalg.vector_norm(exact.addcmul_(lead, step, value=-1), dim=1, keepdim=True, dtype=torch.float64)
         reach = torch.linalg.vector_norm(lead, dim=1, keepdim=True) * step
         place = slice(start, start + len(stored.ids))
         self.ids[place], self.whole[place], self.lead[place] = stored.ids, stored.vectors.flatten(1), lead
         self.step[place], self.length[place] = step[:, 0], length
-        self.sides[place] = torch.cat([v, beyond, lost, reach], 1)
+        self.sides[place] = torch.cat([v, beyond, lost.float(), reach], 1)
 
     def rows(self, rows: slice | Tensor) -> Leading:
         tensors = ((field.name, getattr(self, field.name)) for field in fields(self) if field.name != "basis")
         return Leading(**{name: value[rows] for name, value in tensors}, basis=self.basis)
 
     def stored(self, rows: Tensor) -> Stored:
-        return Stored(self.ids[rows], self.whole[rows].view(len(rows), len(self.basis.axes), -1), self.visibility[rows])
+        return Stored(
+            self.ids[rows], self.whole[rows].view(len(rows), *self.basis.axes.shape[:2]), self.visibility[rows]
+        )
 
     @property
     def visibility(self) -> Tensor:
@@ -141,12 +149,12 @@ class Leading(Chunk):
 
     def products(self, sums: Sequence[Tensor], rows: Tensor, people: Tensor, parts: Sequence[int]) -> Tensor:
         some = slice(None) if len(parts) == len(self.basis.axes) else list(parts)
-        k = self.whole.index_select(0, rows).view(len(rows), len(self.basis.axes), -1)[:, some].float()
+        k = self.whole.index_select(0, rows).view(len(rows), *self.basis.axes.shape[:2])[:, some].float()
         products = torch.zeros(len(sums), len(rows), len(self.basis.axes))
         ends = people.bincount().cumsum(0).tolist()
-        for each, out in zip(sums, products, strict=True):
-            chosen = each[:, some]
-            both = k if each is sums[-1] else torch.empty_like(k)
+        for number, out in enumerate(products):
+            chosen = sums[number][:, some]
+            both = k if number == len(sums) - 1 else torch.empty_like(k)
             for person, (start, end) in enumerate(pairwise([0, *ends])):
                 if start < end:
                     torch.mul(k[start:end], chosen[person], out=both[start:end])
@@ -154,8 +162,7 @@ class Leading(Chunk):
         return products.div_(self.length.index_select(0, rows))
 
 
-@dataclass(frozen=True)
-class _Asked:
+class _Asked(NamedTuple):
     """What is multiplied with the rows: `high` int8 [q,F of some parts], those `columns` of `lead`; all else is over
     the step of `high`. `weights` [P,q] give W; `factors` [2P+2,q] what is added to the products."""
 
@@ -168,21 +175,20 @@ class _Asked:
     def of(basis: Basis, probes: Probes) -> _Asked:
         sums = probes.mean.sums.transpose(0, 1)
         t = sums @ basis.axes  # [P,q,F]
-        beyond = (sums.square().sum(2) * (1 + ROOM) - t.square().sum(2)).clamp_(min=0).sqrt_()
+        beyond = (sums.square().sum(2) * (1 + SLACK) - t.square().sum(2)).clamp_(min=0).sqrt_()
         base = (t @ basis.centre[:, :, None])[:, :, 0]
         step, high, lost = in_bytes(t.transpose(0, 1))
         lengths = torch.stack([torch.linalg.vector_norm(t, dim=(0, 2)), torch.linalg.vector_norm(lost, dim=1)])
-        first, last = (probes.shown or [0])[0], (probes.shown or [0])[-1]
-        columns = slice(first * t.shape[2], (last + 1) * t.shape[2])
-        bytes = high.flatten(1)[:, columns].to(torch.int8)
-        return _Asked(columns, bytes, probes.mean.weights.T / step, torch.cat([base, beyond, lengths]) / step)
+        shown = probes.shown or [0]
+        columns = slice(shown[0] * t.shape[2], (shown[-1] + 1) * t.shape[2])
+        return _Asked(
+            columns,
+            high.flatten(1)[:, columns].to(torch.int8),
+            probes.mean.weights.T / step,
+            torch.cat([base, beyond, lengths]) / step,
+        )
 
 
-def leading(dim: int) -> int:
+def leaders(dim: int) -> int:
     """How many of so many dimensions lead."""
     return min(dim, math.ceil(LEADING * dim / EVEN) * EVEN)
-
-
-def row_bytes(parts: int, dim: int) -> int:
-    """How much memory a row takes."""
-    return parts * (2 * dim + leading(dim) + 12) + 12 + NAMED

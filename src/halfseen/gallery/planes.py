@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from halfseen.gallery.chunks import Chunk, Stored, check_numbers
+from halfseen.gallery.chunks import NAMED, Chunk, Stored, check_numbers
 from halfseen.gallery.probes import NOTHING, Probes, in_bytes
 from halfseen.gallery.tables import GRID
 from halfseen.gallery.threads import by_one
@@ -40,6 +40,11 @@ class Planes(Chunk):
     length: Tensor
     pull: Tensor
     sides: Tensor
+
+    @staticmethod
+    def row_bytes(parts: int, dim: int) -> int:
+        """How much memory a row takes."""
+        return parts * (2 * dim + BESIDE) + NAMED
 
     @staticmethod
     def of(stored: Stored) -> Planes:
@@ -84,17 +89,15 @@ class Planes(Chunk):
         return self.sides[:, : len(self.low)]
 
     def similar(self, probes: Probes) -> Callable[[slice], Tensor]:
-        asked = by_one(partial(_Asked.of, probes))
+        return partial(self._similar, by_one(partial(_Asked.of, probes)))
 
-        def similar(rows: slice) -> Tensor:
-            both = self.sides[rows] @ asked.factors  # W and the slack, side by side
-            total = torch.zeros(len(both), len(probes))
-            for part in probes.shown:
-                products = byte_products(self.high[part, rows], asked.high[part])
-                total.addcmul_(products.float(), self.pull[part, rows, None])
-            return total.add_(both[:, len(probes) :]).sub_(NOTHING).div_(both[:, : len(probes)])
-
-        return similar
+    def _similar(self, asked: _Asked, rows: slice) -> Tensor:
+        weights, slack = (self.sides[rows] @ asked.factors).chunk(2, dim=1)
+        total = torch.zeros_like(slack)
+        for part in asked.parts:
+            products = byte_products(self.high[part, rows], asked.high[part])
+            total.addcmul_(products.float(), self.pull[part, rows, None])
+        return total.add_(slack).sub_(NOTHING).div_(weights)
 
     def products(self, sums: Sequence[Tensor], rows: Tensor, people: Tensor, parts: Sequence[int]) -> Tensor:
         products = torch.zeros(len(sums), len(rows), len(self.low))
@@ -111,9 +114,10 @@ class Planes(Chunk):
 
 
 class _Asked(NamedTuple):
-    """`high` int8 [P,q,D]; `factors` [2P,2q], by which `sides` give W, and what the bound adds to the products: both
-    over the step of `high`."""
+    """The `parts` that someone shows; `high` int8 [P,q,D]; `factors` [2P,2q], by which `sides` give W, and what the
+    bound adds to the products: both over the step of `high`."""
 
+    parts: Sequence[int]
     high: Tensor
     factors: Tensor
 
@@ -123,4 +127,4 @@ class _Asked(NamedTuple):
         weights, lost = (column.T / step for column in (probes.mean.weights, lost))
         length = torch.linalg.vector_norm(high, dim=2).T
         factors = torch.cat([torch.cat([weights, lost], 1), torch.cat([torch.zeros_like(weights), length], 1)])
-        return _Asked(high.to(torch.int8).transpose(0, 1).contiguous(), factors)
+        return _Asked(probes.shown, high.to(torch.int8).transpose(0, 1).contiguous(), factors)

@@ -68,10 +68,10 @@ class Probes:
 
 
 def in_bytes(sums: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """`sums` [q,P,F] as steps [q] times whole numbers that a byte holds [q,P,F], and something of the lengths [q,P]."""
+    """`sums` [q,P,F] as steps [q] times whole numbers of a byte [q,P,F]; and the lengths of what is lost [q,P]."""
     step = (sums.abs().amax((1, 2)) / HIGHEST).clamp_(min=LEAST)
-    bytes = (sums / step[:, None, None]).round_()
-    return step, bytes, torch.linalg.vector_norm(sums - bytes * step[:, None, None], dim=2)
+    whole = (sums / step[:, None, None]).round_()
+    return step, whole, torch.linalg.vector_norm(sums - whole * step[:, None, None], dim=2)
 
 
 class Found(NamedTuple):

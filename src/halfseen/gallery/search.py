@@ -29,8 +29,8 @@ from torch import Tensor
 
 from halfseen.gallery import bounds, tables
 from halfseen.gallery.calibration import CROWD, Calibration, Crowd, calibration_of, signs_of
-from halfseen.gallery.chunks import Chunk, Room, Stored, in_chunks, kept
-from halfseen.gallery.leading import Basis, Leading, row_bytes
+from halfseen.gallery.chunks import Chunk, Maker, Stored, held, in_chunks
+from halfseen.gallery.leading import Basis, Leading
 from halfseen.gallery.planes import Planes
 from halfseen.gallery.probes import EMPTY, Found, Mean, Probes, pushed
 from halfseen.gallery.sightings import Ask, Sighting, State, Where
@@ -54,12 +54,14 @@ SHARE = 0.6  # of the machine's memory that vectors may take
 class Loaded(NamedTuple):
     """A version of the gallery, ready to be searched; `chunks` are None where they are read each time.
 
-    `ids` [N] are in order, `facts` are those of these rows. `basis`: how chunks lead, None where that does not pay.
+    `ids` [N] are in order, `facts` are those of these rows. `basis`: how fresh chunks lead, None where that does not
+    pay, as it was when the gallery had `fitted` rows.
     """
 
     state: State
     chunks: tuple[Chunk, ...] | None
     basis: Basis | None
+    fitted: int
     ids: Tensor
     facts: pa.Table
     crowd: Crowd | None
@@ -69,8 +71,8 @@ class Loaded(NamedTuple):
 class Search:
     """Answers from one gallery, as it was when this was made or last refreshed.
 
-    Vectors stay in memory if they take no more than `memory` bytes (None: a good part of what the machine has), 1.13
-    times what they take on disk; otherwise each search reads them anew.
+    Vectors stay in memory if they take no more than `memory` bytes (None: a good part of what the machine has);
+    otherwise each search reads them anew.
     """
 
     def __init__(self, gallery: Gallery, *, memory: int | None = None) -> None:
@@ -109,7 +111,7 @@ class Search:
         chunks = self._loaded.chunks
         if not chunks:
             return self.gallery.embedding(ids)
-        return by_one(lambda: kept(chunks, ids))
+        return by_one(lambda: held(chunks, ids))
 
     def probes(self, asks: Sequence[Ask]) -> Probes:
         """What is compared with the gallery."""
@@ -237,20 +239,23 @@ class Search:
         table = self.gallery.table(tables.FACTS)
         ids = torch.tensor(table["_rowid"].to_numpy(), dtype=torch.int64)
         chunks: tuple[Chunk, ...] | None = None
-        basis, model = None, self.gallery.model
-        if len(ids) * row_bytes(len(model.parts), model.dim) <= self._memory:
-            basis = before.basis if old and before and len(before.ids) >= FITTED else self._basis(ids)
+        basis, fitted = (before.basis, before.fitted) if old and before else (None, 0)
+        shape = len(self.gallery.model.parts), self.gallery.model.dim
+        if len(ids) * Planes.row_bytes(*shape) <= self._memory:
+            if len(ids) >= max(FITTED, 2 * fitted) and len(ids) * Leading.row_bytes(*shape) <= self._memory:
+                basis, fitted = self._basis(ids), len(ids)
             last = max((int(chunk.ids.max()) for chunk in old), default=-1)
-            fresh = in_chunks(self._pieces(last), int((ids > last).sum()), CHUNK, _room(basis))
+            make: Maker = partial(Leading.room, basis=basis) if basis else Planes.room
+            fresh = in_chunks(self._pieces(last), int((ids > last).sum()), CHUNK, make)
             chunks = tuple(some for chunk in chain(old, fresh) if len(some := chunk.among(ids)))
         crowd = Crowd.of(self._sample(ids, CROWD)) if calibration else None
-        return Loaded(state, chunks, basis, ids, table, crowd, calibration)
+        return Loaded(state, chunks, basis, fitted, ids, table, crowd, calibration)
 
     def _basis(self, ids: Tensor) -> Basis | None:
         """How the numbers of the gallery lead, if that pays."""
-        if len(ids) < FITTED:
-            return None
         sample = self._sample(ids, SAMPLE)
+        if 2 * len(sample) < min(len(ids), SAMPLE):  # most were removed meanwhile
+            return None
         basis = Basis.of(sample)
         return basis if basis.pays(sample) else None
 
@@ -271,10 +276,6 @@ class Search:
 
 def _wanted(ask: Ask) -> int:
     return max(ask.count, RERANKED) if ask.rerank else ask.count
-
-
-def _room(basis: Basis | None) -> Room:
-    return Planes.room if basis is None else partial(Leading.room, basis=basis)
 
 
 def _meant(facts: pa.Table, where: Where) -> Tensor:

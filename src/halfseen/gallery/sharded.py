@@ -21,7 +21,7 @@ import pyarrow as pa
 import torch
 
 from halfseen.data.files import shown
-from halfseen.gallery.leading import row_bytes
+from halfseen.gallery.leading import Leading
 from halfseen.gallery.machines import ray, told
 from halfseen.gallery.probes import Found, Probes
 from halfseen.gallery.search import Loaded, Search
@@ -131,7 +131,7 @@ class Sharded(Search):
     ) -> None:
         folder = os.path.abspath(gallery.folder) if local(gallery.folder) else gallery.folder  # noqa: PTH100
         count = shards or max(1, sum(node["Alive"] for node in ray().nodes()))
-        size = -(-len(gallery) // count) * row_bytes(len(gallery.model.parts), gallery.model.dim)
+        size = -(-len(gallery) // count) * Leading.row_bytes(len(gallery.model.parts), gallery.model.dim)
         actor = ray().remote(
             max_restarts=-1,
             max_task_retries=-1,  # while a machine is not yet known to be lost, each attempt counts
