@@ -46,7 +46,9 @@ def masked_and_true(network: TSD, recipe: Recipe, splits: Splits) -> tuple[Tenso
     for start in range(0, len(samples), look.batch):
         batch = pictures.batch(range(start, min(start + look.batch, len(samples))))
         size = (batch.images.shape[2], batch.images.shape[3])
-        true.append(grid_labels(batch.cues, grouping, network.backbone.grid, size).flatten(1))
+        true.append(
+            grid_labels(batch.cues, grouping, network.backbone.grid, size, network.config.seen.person).flatten(1)
+        )
         pixels = None
         if network.config.learns_maps:
             pixels = network.pixels(network(normalised(network, batch.images)).cells)

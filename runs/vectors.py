@@ -33,7 +33,7 @@ def loaded_at(weights: Path, threshold: float | None) -> Loaded:
         sys.exit(f"--threshold is TSD's, and {weights} holds weights of {loaded.method.name}; leave it out")
     if threshold is not None:
         network: Any = loaded.network
-        network.config = replace(loaded.config, threshold=threshold)
+        network.config = replace(loaded.config, seen=replace(loaded.config.seen, threshold=threshold))
     return loaded
 
 

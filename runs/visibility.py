@@ -3,7 +3,8 @@
 ROOT is a rendered world, whose part labels say what is seen: a part that owns a cell of the network's grid. All queries
 and the whole gallery are looked at. Beside F1 stand precision, recall, how many of the hidden parts are told to be so,
 and the F1 of taking every part for seen, which a network has to beat; then, part by part, how often it is seen, and how
-often it is told to be. `--threshold` moves TSD's line between seen and hidden.
+often it is told to be. `--threshold` moves TSD's line between seen and hidden. `--person` is the share of a cell that
+parts must fill for it to be somebody's (0.5): what is true, whatever a network was taught.
 """
 
 from __future__ import annotations
@@ -28,15 +29,15 @@ from halfseen.types import Splits
 from halfseen.weights import Loaded
 
 
-def told_and_true(loaded: Loaded, weights: Path, splits: Splits, split: str) -> tuple[Tensor, Tensor]:
+def told_and_true(loaded: Loaded, weights: Path, splits: Splits, split: str, person: float) -> tuple[Tensor, Tensor]:
     """Bool [N,K] twice: which parts are told to be seen, and which are."""
     look = Look(augment_of(loaded.recipe))
     told = encode_split(loaded, weights, splits, split, look).embedding.visibility > 0
-    true = torch.cat(seen(loaded, splits, split, look))
+    true = torch.cat(seen(loaded, splits, split, look, person))
     return told[:, -true.shape[1] :], true  # before the parts stands the whole
 
 
-def seen(loaded: Loaded, splits: Splits, split: str, look: Look) -> list[Tensor]:
+def seen(loaded: Loaded, splits: Splits, split: str, look: Look, person: float) -> list[Tensor]:
     """Batch by batch, which parts own a cell."""
     samples, grouping = splits.by_name[split], loaded.config.grouping
     cues = find_cues(splits, samples, ["parts"], grouping)
@@ -45,7 +46,7 @@ def seen(loaded: Loaded, splits: Splits, split: str, look: Look) -> list[Tensor]
     for start in range(0, len(samples), look.batch):
         batch = pictures.batch(range(start, min(start + look.batch, len(samples))))
         size = (batch.images.shape[2], batch.images.shape[3])
-        labels = grid_labels(batch.cues, grouping, grid, size)
+        labels = grid_labels(batch.cues, grouping, grid, size, person)
         found.append(visible_parts(labels, len(GROUPINGS[grouping])))
     return found
 
@@ -62,13 +63,14 @@ if __name__ == "__main__":
     parser.add_argument("root", type=Path)
     parser.add_argument("weights", type=Path, nargs="+")
     parser.add_argument("--threshold", type=float)
+    parser.add_argument("--person", type=float, default=0.5)
     asked = parser.parse_args()
     splits, parts = read_named("world", asked.root), []
     print_line("| training | F1 | precision | recall | hidden ones told | F1 of taking all for seen |")
     print_line("|---|---|---|---|---|---|")
     for weights in asked.weights:
         loaded = loaded_at(weights, asked.threshold)
-        sides = [told_and_true(loaded, weights, splits, split) for split in ("query", "gallery")]
+        sides = [told_and_true(loaded, weights, splits, split, asked.person) for split in ("query", "gallery")]
         told, true = (torch.cat(column) for column in zip(*sides, strict=True))
         hidden = float((~told & ~true).sum()) / max(1, int((~true).sum()))
         numbers = (*f1(told, true), hidden, f1(torch.ones_like(true), true)[0])

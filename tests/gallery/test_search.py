@@ -423,6 +423,10 @@ def test_where_leading_numbers_have_no_room_rows_lie_in_two_bytes(
     least, more = (100 * kind.row_bytes(len(MODEL.parts), DIM) for kind in (Planes, Leading))
     got = [kinds(Search(gallery, memory=memory)) for memory in (least - 1, least, more - 1, more)]
     assert got == [[], [Planes], [Planes], [Leading]]
+    search = Search(gallery, memory=more)
+    gallery.add(people([1]), facts(1, 100))
+    search.refresh()
+    assert kinds(search) == [Leading, Planes], "no room for another that leads"
 
 
 def test_a_sample_that_has_gone_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,9 @@ import oracles
 from halfseen.methods import tsd
 from halfseen.methods.tsd import ROWS, TSD, Config, Output
 from halfseen.nets.attention import Decoder, Memory
+from halfseen.nets.heads import Seen
 from halfseen.nets.trunk import Trunk
+from halfseen.ops.losses import focal, pixel_parts
 from halfseen.types import Cues
 from tiny_methods import IMAGE, PIDS, pictures, tiny_batch, tiny_config, tiny_cues, tiny_network
 
@@ -122,6 +124,29 @@ def test_T1_masks_may_be_fixed_by_cues_and_thrown_by_chance(spy: Spy) -> None:
     maps = out.pixels.softmax(1)[:, 1:].flatten(2)
     shares = torch.stack(throws).float().mean(0)
     assert (shares - maps).abs().max() < 0.12  # 4.8 standard deviations
+
+
+def test_a_cell_is_somebodys_from_the_share_that_the_config_says(spy: Spy) -> None:
+    """In fixed masks, in the labels of pixels, and in what is taught to be seen."""
+    parts = torch.zeros(4, 64, 32, dtype=torch.uint8)
+    parts[:, :16, :6] = 3  # of the first cell six of 16 columns, of the others nothing
+    cues = Cues(parts=parts)
+    for person, owned in ((0.5, False), (0.37, True)):
+        network = drawn(masks="fixed", seen=Seen(person=person))
+        spy.calls.clear()
+        network(pictures(4), cues)
+        assert spy.masks.sum().item() == 4 * owned
+        assert bool(spy.masks[:, 2, 0].all()) is owned
+        learning = drawn(seen=Seen(person=person))
+        out = learning(pictures(4))
+        assert out.pixels is not None
+        assert out.seen is not None
+        losses = tsd.losses(out, tiny_batch(cues), learning.config)
+        labels = torch.zeros(4, 4, 2, dtype=torch.int64)
+        labels[:, 0, 0] = 3 * owned
+        torch.testing.assert_close(losses["pixels"], pixel_parts(out.pixels, labels, 0.1))
+        shown = (torch.arange(PARTS) == 2).expand(4, -1) & owned
+        torch.testing.assert_close(losses["visibility"], focal(out.seen, shown, 0.25))
 
 
 def test_T2_masks_of_ones_make_the_teacher_the_student_bit_for_bit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -351,7 +376,7 @@ def test_eq14_one_head_tells_of_all_parts_and_hidden_pixels_show_none() -> None:
     terms = tsd.losses(out, batch, network.config)
     unseen = out.seen.sigmoid() ** 2 * nn.functional.softplus(out.seen) * 0.75
     torch.testing.assert_close(terms["visibility"], unseen.mean())
-    other = tsd.losses(out, batch, replace(network.config, alpha=0.5))["visibility"]
+    other = tsd.losses(out, batch, replace(network.config, seen=Seen(alpha=0.5)))["visibility"]
     torch.testing.assert_close(other, unseen.mean() / 0.75 * 0.5)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import oracles
 from halfseen.methods import METHODS, tsd, vit
 from halfseen.methods.tsd import CODE, RECIPE, ROWS, TSD, Config, Output
+from halfseen.nets.heads import Seen
 from halfseen.ops.distance import distances
 from halfseen.ops.groupings import GROUPINGS
 from halfseen.recipe import learning_rate
@@ -51,12 +52,12 @@ def test_what_is_compared_stands_behind_the_necks_with_the_visibility_of_its_hea
     assert embedding.visibility[:, 0].tolist() == [1, 1, 1]
     assert torch.equal(embedding.visibility[:, 1:], (out.seen > 0).float())  # σ > 0.5
     low = out.seen.flatten().sort().values[11:13].mean().sigmoid().item()  # between the two in the middle
-    split = answered(drawn(threshold=low))
+    split = answered(drawn(seen=Seen(threshold=low)))
     assert split.visible[:, 1:].sum() == 12
 
 
 def test_eq15_is_the_mean_over_what_both_show() -> None:
-    embedding = tsd.embed(answered(drawn(threshold=0.49)))
+    embedding = tsd.embed(answered(drawn(seen=Seen(threshold=0.49))))
     units = oracles.part_distances(embedding, embedding, "unit-euclid")
     want = oracles.weighted_mean(units, embedding, embedding, "product", torch.inf)
     got = distances(METHODS["tsd"].distance, embedding, embedding)
@@ -244,10 +245,6 @@ def test_labels_come_from_any_grid_and_any_cue() -> None:
         ({"terms": ("student",)}, "global by global"),
         ({"terms": ("global", "student", "distillation")}, "look at the teacher; add teacher to terms, or drop both"),
         ({"terms": ("global", "student", "diversity")}, "look at the teacher"),
-        ({"threshold": 1.0}, "threshold is 1.0, alpha 0.25; give shares below 1"),
-        ({"alpha": 0.0}, "threshold is 0.5, alpha 0.0; give"),
-        ({"alpha": float("nan")}, "alpha nan"),
-        ({"threshold": float("nan")}, "threshold is nan"),
         ({"masks": "fixed", "terms": (*Config().terms, "foreground")}, "want a teacher in terms, and masks that are"),
         ({"masks": "fixed", "diversity": ("pooled",)}, "want a teacher in terms"),
         ({"terms": ("global", "student", "foreground")}, "want a teacher in terms"),
@@ -257,6 +254,22 @@ def test_labels_come_from_any_grid_and_any_cue() -> None:
 def test_what_is_no_config_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         Config(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"threshold": 1.0}, "seen.person is 0.5, seen.threshold 1.0, seen.alpha 0.25; give shares of 1"),
+        ({"threshold": float("nan")}, "seen.threshold nan"),
+        ({"alpha": 0.0}, "seen.alpha 0.0; give"),
+        ({"alpha": float("nan")}, "seen.alpha nan"),
+        ({"person": 0.0}, "seen.person is 0.0"),
+        ({"person": 1.1}, "seen.person is 1.1"),
+    ],
+)
+def test_what_cannot_count_as_seen_is_refused(changes: dict[str, float], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Seen(**changes)
 
 
 @pytest.mark.parametrize(

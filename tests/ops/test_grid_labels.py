@@ -58,6 +58,22 @@ def test_a_cell_that_parts_share_is_not_background() -> None:
     assert parts.grid_labels(Cues(parts=labels), "three", (1, 1), (4, 4)).item() == 2  # 8 are, most of them part 2
 
 
+def test_less_of_a_cell_may_be_somebody() -> None:
+    labels = torch.zeros(1, 4, 4, dtype=torch.int64)
+    labels[0, 0], labels[0, 1, 0] = 2, 1  # 5 of 16 pixels
+    got = [parts.grid_labels(Cues(parts=labels), "three", (1, 1), (4, 4), person).item() for person in (0.32, 0.31)]
+    assert got == [0, 2]
+
+
+@pytest.mark.parametrize("cue", ["fields", "keypoints"])
+def test_less_confidence_may_be_somebody(cue: str) -> None:
+    faint = standing() * torch.tensor([1.0, 1.0, 0.4])
+    cues = Cues(keypoints=faint) if cue == "keypoints" else Cues(fields=torch.full((1, 36, 8, 4), 0.4))
+    owned = [(parts.grid_labels(cues, "eight", (16, 8), (64, 32), person) > 0).float().mean() for person in (0.5, 0.3)]
+    assert owned[0] == 0
+    assert owned[1] > 0.2
+
+
 @pytest.mark.parametrize("size", [(4, 2), (8, 4), (16, 8)])
 def test_part_labels_may_come_at_any_resolution(size: tuple[int, int]) -> None:
     coarse = torch.randint(0, 4, (2, *GRID), generator=torch.Generator().manual_seed(0))

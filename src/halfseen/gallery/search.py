@@ -239,10 +239,11 @@ class Search:
         table = self.gallery.table(tables.FACTS)
         ids = torch.tensor(table["_rowid"].to_numpy(), dtype=torch.int64)
         chunks: tuple[Chunk, ...] | None = None
-        basis, fitted = (before.basis, before.fitted) if old and before else (None, 0)
         shape = len(self.gallery.model.parts), self.gallery.model.dim
-        if len(ids) * Planes.row_bytes(*shape) <= self._memory:
-            if len(ids) >= max(FITTED, 2 * fitted) and len(ids) * Leading.row_bytes(*shape) <= self._memory:
+        plain, leads = (len(ids) * kind.row_bytes(*shape) <= self._memory for kind in (Planes, Leading))
+        basis, fitted = (before.basis, before.fitted) if old and before and leads else (None, 0)
+        if plain:
+            if leads and len(ids) >= max(FITTED, 2 * fitted):
                 basis, fitted = self._basis(ids), len(ids)
             last = max((int(chunk.ids.max()) for chunk in old), default=-1)
             make: Maker = partial(Leading.room, basis=basis) if basis else Planes.room
@@ -254,10 +255,8 @@ class Search:
     def _basis(self, ids: Tensor) -> Basis | None:
         """How the numbers of the gallery lead, if that pays."""
         sample = self._sample(ids, SAMPLE)
-        if 2 * len(sample) < min(len(ids), SAMPLE):  # most were removed meanwhile
-            return None
-        basis = Basis.of(sample)
-        return basis if basis.pays(sample) else None
+        gone = 2 * len(sample) < min(len(ids), SAMPLE)  # most of it, meanwhile
+        return None if gone or not (basis := Basis.of(sample)).pays(sample) else basis
 
     def _sample(self, ids: Tensor, size: int) -> Embedding:
         return self.gallery.embedding(ids[:: max(1, -(-len(ids) // size))].tolist())[1]

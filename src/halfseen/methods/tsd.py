@@ -21,14 +21,14 @@ Where paper and released code differ, or the paper is silent; `ROWS["code"]` put
 * Term `foreground` (code): identities also of what the maps of all parts pool together.
 * `residual`: the decoder's last layers add to what was seen (code); by the letter of eq. 3 they replace it. The paper's
   equations are brief (one head, no projections) and what they leave out is the code's here.
-* `threshold`, `alpha` (code): a part is seen whose score exceeds 0.5; in the focal loss seen ones weigh 0.25, hidden
-  ones 0.75. Labels of cells are those of `ops.parts.grid_labels`; the code's background begins below 0.3, here 0.5.
+* `seen` (`nets.heads.Seen`): a part is seen whose score exceeds 0.5; in the focal loss seen ones weigh 0.25, hidden
+  ones 0.75. Labels of cells are those of `ops.parts.grid_labels`: somebody's from 0.5 on, in the code from 0.3.
 * Flips, which the paper does not have, exchange left and right; augment "tsd" leaves them, as the code does.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -37,7 +37,7 @@ import torch
 from torch import Tensor, nn
 
 from halfseen.nets.attention import Decoder
-from halfseen.nets.heads import Necks, PixelParts
+from halfseen.nets.heads import Necks, PixelParts, Seen
 from halfseen.nets.trunk import Trunk
 from halfseen.ops.distance import VisibleParts
 from halfseen.ops.groupings import GROUPINGS, flipped_parts, grouping_named
@@ -81,8 +81,7 @@ class Config:
     residual: bool = True  # in the decoder's last layers, eq. 3
     terms: tuple[Term, ...] = ("global", "student", "teacher", "distillation", "diversity", "visibility")  # losses
     test: tuple[Test, ...] = ("global", "parts")  # vectors that are compared
-    threshold: float = 0.5  # a part is seen above it
-    alpha: float = 0.25  # what seen parts weigh in the focal loss; hidden ones the rest of 1
+    seen: Seen = field(default_factory=Seen)  # what counts as seen
 
     def __post_init__(self) -> None:
         check_choice("patches", self.patches, Patches)
@@ -91,6 +90,7 @@ class Config:
         several: dict[str, Any] = {"detached": Cut, "diversity": Diversity, "terms": Term, "test": Test}
         for name, choices in several.items():
             object.__setattr__(self, name, check_choices(name, getattr(self, name), choices))
+        object.__setattr__(self, "seen", Seen.of(self.seen))
         grouping_named(self.parts)
         self._check_terms()
 
@@ -107,8 +107,6 @@ class Config:
             raise InputError("foreground and diversity pooled want a teacher in terms, and masks that are not fixed")
         if self.diversity and "diversity" not in terms:
             raise InputError(f"diversity is {', '.join(self.diversity)}, and no term; add it to terms, or drop both")
-        if not (0 <= self.threshold < 1 and 0 < self.alpha < 1):
-            raise InputError(f"threshold is {self.threshold}, alpha {self.alpha}; give shares below 1, alpha above 0")
 
     @property
     def grouping(self) -> str:
@@ -198,9 +196,9 @@ class TSD(nn.Module):
             maps = pixels.detach().softmax(1)
             masks = torch.rand_like(maps) < maps
         else:
-            grid, numbers = self.backbone.grid, torch.arange(len(self.config.names) + 1)
-            where = partial(grid_labels, cues or Cues(), self.config.grouping, grid, image)
-            labels = where() if pixels is None else part_labels(pixels)
+            numbers = torch.arange(len(self.config.names) + 1)
+            at = self.config.grouping, self.backbone.grid, image, self.config.seen.person
+            labels = grid_labels(cues or Cues(), *at) if pixels is None else part_labels(pixels)
             masks = labels[:, None] == numbers.to(labels)[:, None, None]
         return masks[:, 0 if self.config.background else 1 :].flatten(2)  # of those that have a query
 
@@ -244,7 +242,7 @@ class TSD(nn.Module):
             parts = normed["student"].view(-1, len(self.config.names), self.backbone.dim)
             chosen.append(parts)
             everywhere = torch.ones_like(parts[..., 0])
-            shown.append(everywhere if seen is None else (seen.sigmoid() > self.config.threshold).to(parts))
+            shown.append(everywhere if seen is None else (seen.sigmoid() > self.config.seen.threshold).to(parts))
         return torch.cat(chosen, 1), torch.cat(shown, 1)
 
 
@@ -266,11 +264,11 @@ def losses(out: Output, batch: Batch, config: Config) -> dict[str, Tensor]:
         terms["diversity"] = torch.stack([diverse(parts, config) for parts in apart]).sum()
     if needs(config)["train"]:
         (h, w), (H, W) = out.cells.shape[2:], batch.images.shape[2:]
-        labels = grid_labels(batch.cues, config.grouping, (h, w), (H, W))
+        labels = grid_labels(batch.cues, config.grouping, (h, w), (H, W), config.seen.person)
         if out.pixels is not None:
             terms["pixels"] = pixel_parts(out.pixels, labels, SMOOTHING)
         if out.seen is not None:
-            terms["visibility"] = focal(out.seen, visible_parts(labels, len(config.names)), config.alpha)
+            terms["visibility"] = focal(out.seen, visible_parts(labels, len(config.names)), config.seen.alpha)
     return terms
 
 
@@ -280,7 +278,7 @@ def shows(out: Output, config: Config) -> list[Exhibit]:
         return [Exhibit("maps that mask the teacher (M)", "parts", config.names, out.pixels.softmax(1))]
     if out.attention is None:
         return []
-    seen = None if out.seen is None else out.seen.sigmoid() > config.threshold
+    seen = None if out.seen is None else out.seen.sigmoid() > config.seen.threshold
     return [Exhibit("where the query of each part looks", "strengths", config.names, out.attention, seen)]
 
 
@@ -317,6 +315,7 @@ CODE = Config(
     diversity=("relu", "sides", "pooled"),
     background=True,
     terms=(*Config().terms, "foreground"),
+    seen=Seen(person=0.3),
 )
 
 # The published rows: TSD alone and with patches that overlap, by a stride that is not printed (TransReID's is 11 on

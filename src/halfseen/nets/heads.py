@@ -3,9 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from halfseen.types import InputError
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What counts as seen where a head learns to tell it: in labels a part that owns a cell, a cell being somebody's
+    from `person` on; at test time a part whose score exceeds `threshold`. In the focal loss seen parts weigh `alpha`.
+    """
+
+    person: float = 0.5  # share of a cell that parts fill, or their confidence; TSD's code: 0.3
+    threshold: float = 0.5  # of the score
+    alpha: float = 0.25  # of seen parts; hidden ones weigh the rest of 1
+
+    def __post_init__(self) -> None:
+        if not (0 < self.person <= 1 and 0 <= self.threshold < 1 and 0 < self.alpha < 1):
+            raise InputError(
+                f"seen.person is {self.person}, seen.threshold {self.threshold}, seen.alpha {self.alpha}; give shares "
+                f"of 1, of which only the threshold may be 0 and only the person 1"
+            )
+
+    @staticmethod
+    def of(saved: Seen | Mapping[str, Any]) -> Seen:
+        """As it is, or as JSON has it."""
+        return saved if isinstance(saved, Seen) else Seen(**saved)
 
 
 class Necks(nn.Module):

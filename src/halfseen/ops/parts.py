@@ -198,32 +198,36 @@ def part_labels(maps: Tensor) -> Tensor:
     return maps.argmax(1)
 
 
-def grid_maps(cues: Cues, grouping: str, grid: tuple[int, int], image: tuple[int, int]) -> Tensor:
+def grid_maps(cues: Cues, grouping: str, grid: tuple[int, int], image: tuple[int, int], person: float = 0.5) -> Tensor:
     """What share of each cell of `grid` is background (channel 0) and each part of `grouping`: [B,K+1,h,w].
 
     `cues` are of pictures of size `image`; the first there is of `parts` (in the grouping's own numbers, larger ones
-    are background), `fields` and `keypoints` says where the parts are. What is `hidden` is background.
+    are background), `fields` and `keypoints` says where the parts are. Background is what is `hidden`, and where no
+    confidence reaches `person`.
     """
     table, quarter = GROUPINGS[grouping], (image[0] // 4, image[1] // 4)
     if cues.parts is not None:
         shares = F.adaptive_avg_pool2d(_hidden_out(_one_hot(cues.parts, len(table)), cues), grid)
         return torch.cat([1 - shares.sum(1, keepdim=True), shares], 1)
     if cues.fields is not None:  # BPBreID's own way
-        maps = with_background(_hidden_out(group(cues.fields, table), cues))
+        maps = with_background(_hidden_out(group(cues.fields, table), cues), person)
         return resize_maps(maps, grid, first=quarter)
     if cues.keypoints is not None:
         maps = group(fields(cues.keypoints, image, quarter), table)
-        return F.adaptive_avg_pool2d(with_background(_hidden_out(maps, cues)), grid)
+        return F.adaptive_avg_pool2d(with_background(_hidden_out(maps, cues), person), grid)
     raise InputError("no cue says where these people's parts are; give keypoints, confidence fields or part labels")
 
 
-def grid_labels(cues: Cues, grouping: str, grid: tuple[int, int], image: tuple[int, int]) -> Tensor:
-    """The part in each cell, int64 [B,h,w] in 0..K; the arguments are those of `grid_maps`."""
-    maps = grid_maps(cues, grouping, grid, image)
+def grid_labels(
+    cues: Cues, grouping: str, grid: tuple[int, int], image: tuple[int, int], person: float = 0.5
+) -> Tensor:
+    """The part in each cell, int64 [B,h,w] in 0..K, of which parts must fill the share `person` where `parts` say; the
+    arguments are those of `grid_maps`."""
+    maps = grid_maps(cues, grouping, grid, image, person)
     if cues.parts is None and cues.fields is not None:
         return part_labels(maps)
     # Not the greatest channel: cells that two or three parts share would go to the background, and people grow thin.
-    return torch.where(maps[:, 0] <= 0.5, part_labels(maps[:, 1:]) + 1, 0)
+    return torch.where(maps[:, 0] <= (0.5 if cues.parts is None else 1 - person), part_labels(maps[:, 1:]) + 1, 0)
 
 
 def _one_hot(labels: Tensor, count: int) -> Tensor:
