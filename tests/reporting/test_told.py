@@ -123,7 +123,7 @@ def test_frames_are_green_where_the_embedding_calls_a_part_seen(text: str, resul
     seen = result.query.embedding.visibility[shown, 1:].flatten().bool().tolist()
     assert [(frame == "right", word == "seen") for frame, _, word in tiles] == [(s, s) for s in seen]
     assert 0 < sum(seen) < len(seen)
-    threshold = result.run.loaded.config.seen.threshold
+    threshold = result.run.loaded.config.threshold
     assert all(
         (float(peak) > threshold) == (word == "seen") for _, peak, word in tiles if abs(float(peak) - threshold) > 0.01
     )
