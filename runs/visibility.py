@@ -21,6 +21,7 @@ from halfseen.data.finding import find_cues, read_named
 from halfseen.data.loading import Pictures
 from halfseen.encode import Look, encode_split
 from halfseen.nets.backbones import Backbone
+from halfseen.nets.heads import Seen
 from halfseen.ops.groupings import GROUPINGS
 from halfseen.ops.parts import grid_labels, visible_parts
 from halfseen.printing import print_line
@@ -65,6 +66,7 @@ if __name__ == "__main__":
     parser.add_argument("--threshold", type=float)
     parser.add_argument("--person", type=float, default=0.5)
     asked = parser.parse_args()
+    Seen(person=asked.person)  # or an error
     splits, parts = read_named("world", asked.root), []
     print_line("| training | F1 | precision | recall | hidden ones told | F1 of taking all for seen |")
     print_line("|---|---|---|---|---|---|")

@@ -184,6 +184,18 @@ def test_a_damaged_cache_is_made_again(loaded: Loaded, splits: Splits, tmp_path:
     assert len(loaded.network.handed) == 2
 
 
+def test_a_network_whose_settings_were_changed_is_encoded_anew(
+    loaded: Loaded, splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As scripts move the line between seen and hidden: what comes out is not what the file's card promises."""
+    network = loaded.network
+    assert isinstance(network, Tiny)
+    for times, settings in ((1, loaded.config), (2, {"line": 0.4}), (2, loaded.config), (2, {"line": 0.4})):
+        monkeypatch.setattr(network, "config", settings, raising=False)
+        encode_split(loaded, tmp_path / "tiny.safetensors", splits, "gallery", LOOK)
+        assert len(network.handed) == times
+
+
 def test_a_cache_that_cannot_be_written_is_no_fault(loaded: Loaded, splits: Splits, tmp_path: Path) -> None:
     (tmp_path / "cache").touch()
     assert len(encode_split(loaded, tmp_path / "tiny.safetensors", splits, "query", LOOK).embedding) == 3
@@ -194,8 +206,8 @@ def test_a_key_names_the_content(splits: Splits, tmp_path: Path) -> None:
     weights.write_bytes(b"1")
     samples = [*splits.query]
 
-    def key(look: Look = LOOK, device: str = "cpu", points: Tensor | None = None) -> str:
-        return content_key(weights, samples, look, device=device, cues=CueSources(points))
+    def key(look: Look = LOOK, device: str = "cpu", points: Tensor | None = None, config: object = None) -> str:
+        return content_key(weights, samples, look, device=device, cues=CueSources(points), config=config)
 
     first = key()
     assert key() == key(replace(LOOK, batch=3, workers=2)) == first
@@ -205,6 +217,7 @@ def test_a_key_names_the_content(splits: Splits, tmp_path: Path) -> None:
         key(replace(LOOK, precision="bfloat16")),
         key(replace(LOOK, augment=replace(LOOK.augment, height=64))),
         key(device="cuda"),
+        key(config=replace(LOOK, batch=9)),
         key(points=torch.zeros(3, 17, 3)),
         key(points=torch.ones(3, 17, 3)),
     ]

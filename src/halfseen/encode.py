@@ -100,7 +100,10 @@ def encode_split(
     samples = splits.by_name[split]
     cues = cues_for(loaded.method, loaded.config, "test", splits, samples)
     device = next(loaded.network.parameters()).device.type
-    place = cache_folder() / f"{content_key(weights, samples, look, device=device, cues=cues)}.safetensors"
+    config = getattr(loaded.network, "config", loaded.config)  # which may be another than the card's
+    place = (
+        cache_folder() / f"{content_key(weights, samples, look, device=device, cues=cues, config=config)}.safetensors"
+    )
     embedding = encode_once(loaded, samples, look, place, cues=cues, progress=progress)
     labelled = any(sample.occlusion for sample in samples)
     return Encoded(embedding, Facts.of(samples), splits.has_cameras, labelled)
@@ -136,11 +139,13 @@ def encode_once(
     return embedding
 
 
-def content_key(weights: Path, samples: Sequence[Sample], look: Look, *, device: str, cues: CueSources) -> str:
-    """A name for what comes out: other weights, pixels, edits, cues, sizes or code, another name."""
+def content_key(
+    weights: Path, samples: Sequence[Sample], look: Look, *, device: str, cues: CueSources, config: Any = None
+) -> str:
+    """A name for what comes out: other weights, settings, pixels, edits, cues, sizes or code, another name."""
     digest = hashlib.sha256(_code_digest())
     digest.update(hashlib.sha256(weights.read_bytes()).digest())
-    digest.update(repr((look.augment.at_test(), look.precision, device, torch.__version__)).encode())
+    digest.update(repr((look.augment.at_test(), look.precision, device, torch.__version__, config)).encode())
     for row, sample in enumerate(samples):
         pictures = [sample.path, *(edit.source for edit in sample.edits if isinstance(edit, Paste))]
         rules = [replace(edit, source=Path()) if isinstance(edit, Paste) else edit for edit in sample.edits]

@@ -65,6 +65,12 @@ def test_less_of_a_cell_may_be_somebody() -> None:
     assert got == [0, 2]
 
 
+@pytest.mark.parametrize("grid", [(10, 5), (21, 10), (16, 8)])
+def test_a_cell_that_is_wholly_somebodys_is_so_whatever_is_asked(grid: tuple[int, int]) -> None:
+    labels = torch.randint(1, 4, (2, 192, 96), generator=torch.Generator().manual_seed(0))
+    assert (parts.grid_labels(Cues(parts=labels), "three", grid, (192, 96), 1.0) > 0).all()
+
+
 @pytest.mark.parametrize("cue", ["fields", "keypoints"])
 def test_less_confidence_may_be_somebody(cue: str) -> None:
     faint = standing() * torch.tensor([1.0, 1.0, 0.4])

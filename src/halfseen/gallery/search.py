@@ -244,7 +244,7 @@ class Search:
         basis, fitted = (before.basis, before.fitted) if old and before and leads else (None, 0)
         if plain:
             if leads and len(ids) >= max(FITTED, 2 * fitted):
-                basis, fitted = self._basis(ids), len(ids)
+                basis, fitted = self._basis(ids)
             last = max((int(chunk.ids.max()) for chunk in old), default=-1)
             make: Maker = partial(Leading.room, basis=basis) if basis else Planes.room
             fresh = in_chunks(self._pieces(last), int((ids > last).sum()), CHUNK, make)
@@ -252,11 +252,12 @@ class Search:
         crowd = Crowd.of(self._sample(ids, CROWD)) if calibration else None
         return Loaded(state, chunks, basis, fitted, ids, table, crowd, calibration)
 
-    def _basis(self, ids: Tensor) -> Basis | None:
-        """How the numbers of the gallery lead, if that pays."""
+    def _basis(self, ids: Tensor) -> tuple[Basis | None, int]:
+        """How the numbers of the gallery lead, if that pays, and of how many rows that holds."""
         sample = self._sample(ids, SAMPLE)
-        gone = 2 * len(sample) < min(len(ids), SAMPLE)  # most of it, meanwhile
-        return None if gone or not (basis := Basis.of(sample)).pays(sample) else basis
+        if 2 * len(sample) < min(len(ids), SAMPLE):  # most of it was removed meanwhile
+            return None, 0
+        return (basis if (basis := Basis.of(sample)).pays(sample) else None), len(ids)
 
     def _sample(self, ids: Tensor, size: int) -> Embedding:
         return self.gallery.embedding(ids[:: max(1, -(-len(ids) // size))].tolist())[1]

@@ -227,7 +227,9 @@ def grid_labels(
     if cues.parts is None and cues.fields is not None:
         return part_labels(maps)
     # Not the greatest channel: cells that two or three parts share would go to the background, and people grow thin.
-    return torch.where(maps[:, 0] <= (0.5 if cues.parts is None else 1 - person), part_labels(maps[:, 1:]) + 1, 0)
+    return torch.where(
+        maps[:, 0] <= (0.5 if cues.parts is None else 1 - person + 1e-6), part_labels(maps[:, 1:]) + 1, 0
+    )
 
 
 def _one_hot(labels: Tensor, count: int) -> Tensor:
