@@ -16,6 +16,7 @@ from typing import cast
 
 import torch
 from torch import Tensor
+from vectors import as_trained
 
 from halfseen.data.finding import find_cues, read_named
 from halfseen.data.loading import Pictures, labels_of
@@ -30,7 +31,7 @@ from halfseen.printing import print_line
 from halfseen.recipe import Recipe
 from halfseen.training.settings import augment_of
 from halfseen.types import Batch, Splits
-from halfseen.weights import load_weights, make_network
+from halfseen.weights import load_weights
 
 BATCHES, SINGLE = 6, 2  # of training pictures; so many for single patches, which are many
 CHANCES = 0.05, 0.15, 0.3
@@ -42,9 +43,7 @@ def learned(folder: Path, splits: Splits) -> tuple[OGFR, Recipe]:
     last = load_weights(folder / "last.safetensors", METHOD)
     if last.config.agent.kind == "none" or last.config.attention != "learned":
         sys.exit(f"{folder} has nobody who erases, or parts from cues; give trainings of rows such as 6-ogfr")
-    network = make_network(METHOD, last.config, last.recipe, len({sample.pid for sample in splits.train}))
-    network.load_state_dict(torch.load(folder / "last.ckpt", weights_only=True, map_location="cpu")["network"])
-    return cast(OGFR, network.eval().requires_grad_(False)), last.recipe
+    return cast(OGFR, as_trained(folder, last, splits)), last.recipe
 
 
 def batches(recipe: Recipe, grouping: str, splits: Splits, count: int | None = BATCHES) -> list[Batch]:

@@ -14,6 +14,7 @@ from typing import cast
 
 import torch
 from torch import Tensor
+from vectors import as_trained
 
 from halfseen.data.finding import find_cues, read_named
 from halfseen.data.loading import Pictures
@@ -25,7 +26,7 @@ from halfseen.printing import print_line
 from halfseen.recipe import Recipe
 from halfseen.training.settings import augment_of
 from halfseen.types import Cues, Splits
-from halfseen.weights import load_weights, make_network
+from halfseen.weights import load_weights
 
 
 def learned(folder: Path, splits: Splits) -> tuple[TSD, Recipe]:
@@ -33,9 +34,7 @@ def learned(folder: Path, splits: Splits) -> tuple[TSD, Recipe]:
     last = load_weights(folder / "last.safetensors", METHOD)
     if "teacher" not in last.config.terms:
         sys.exit(f"{folder} has no teacher; give trainings of rows such as 3-m3 and 3-m4")
-    network = make_network(METHOD, last.config, last.recipe, len({sample.pid for sample in splits.train}))
-    network.load_state_dict(torch.load(folder / "last.ckpt", weights_only=True, map_location="cpu")["network"])
-    return cast(TSD, network.eval().requires_grad_(False)), last.recipe
+    return cast(TSD, as_trained(folder, last, splits)), last.recipe
 
 
 def masked_and_true(network: TSD, recipe: Recipe, splits: Splits) -> tuple[Tensor, Tensor]:

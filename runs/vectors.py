@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from halfseen.data.embeddings import Encoded
 from halfseen.data.finding import read_named
@@ -22,8 +23,8 @@ from halfseen.encode import Look, encode_split
 from halfseen.evaluate import evaluate
 from halfseen.printing import print_line
 from halfseen.training.settings import augment_of
-from halfseen.types import Embedding
-from halfseen.weights import Loaded, load_weights, part_names
+from halfseen.types import Embedding, Splits
+from halfseen.weights import Loaded, load_weights, make_network, part_names
 
 
 def loaded_at(weights: Path, threshold: float | None) -> Loaded:
@@ -35,6 +36,14 @@ def loaded_at(weights: Path, threshold: float | None) -> Loaded:
         network: Any = loaded.network
         network.config = replace(loaded.config, seen=replace(loaded.config.seen, threshold=threshold))
     return loaded
+
+
+def as_trained(folder: Path, loaded: Loaded, splits: Splits) -> nn.Module:
+    """The network of a training in `folder` as it was at its end, with all that is there to teach alone."""
+    people = len({sample.pid for sample in splits.train})
+    network = make_network(loaded.method, loaded.config, loaded.recipe, people)
+    network.load_state_dict(torch.load(folder / "last.ckpt", weights_only=True, map_location="cpu")["network"])
+    return network.eval().requires_grad_(False)
 
 
 def only(side: Encoded, rows: Sequence[int], *, all_seen: bool) -> Encoded:

@@ -101,9 +101,8 @@ def encode_split(
     cues = cues_for(loaded.method, loaded.config, "test", splits, samples)
     device = next(loaded.network.parameters()).device.type
     config = getattr(loaded.network, "config", loaded.config)  # which may be another than the card's
-    place = (
-        cache_folder() / f"{content_key(weights, samples, look, device=device, cues=cues, config=config)}.safetensors"
-    )
+    key = content_key(weights, samples, look, device=device, cues=cues, config=config)
+    place = cache_folder() / f"{key}.safetensors"
     embedding = encode_once(loaded, samples, look, place, cues=cues, progress=progress)
     labelled = any(sample.occlusion for sample in samples)
     return Encoded(embedding, Facts.of(samples), splits.has_cameras, labelled)

@@ -29,6 +29,7 @@ from halfseen.gallery.probes import LEAST, NOTHING, Mean, Probes, in_bytes
 from halfseen.gallery.tables import GRID, on_grid
 from halfseen.gallery.threads import by_one
 from halfseen.ops.bytes import HIGHEST, byte_products
+from halfseen.ops.distance import VisibleParts, distances
 from halfseen.types import Embedding
 
 LEADING = 3 / 16  # of all dimensions
@@ -62,11 +63,10 @@ class Basis:
         """Whether most of `sample` provably is not among the nearest of what is in it, by the leading numbers alone."""
         rows = Leading.of(Stored(torch.arange(len(sample)), on_grid(sample), sample.visibility), self)
         asked = torch.linspace(0, len(sample) - 1, min(len(sample), ASKED)).long()
-        similar = rows.similar(Probes.of(Mean.each(sample[asked])))(slice(0, len(sample)))
-        units = F.normalize(sample.vectors.float(), dim=2) * sample.visibility[:, :, None]
-        true = units.flatten(1) @ units[asked].flatten(1).T / (sample.visibility @ sample.visibility[asked].T)
-        limit = true.nan_to_num(nan=-1).quantile(1 - NEAR, dim=0)
-        return float((similar >= limit).float().mean()) <= WORTH
+        least = 1 - rows.similar(Probes.of(Mean.each(sample[asked])))(slice(0, len(sample)))
+        near = math.ceil(NEAR * len(sample))
+        limit = distances(VisibleParts("cosine"), sample[asked], sample).kthvalue(near, dim=1).values
+        return float((least <= limit).float().mean()) <= WORTH
 
 
 @dataclass(frozen=True)
