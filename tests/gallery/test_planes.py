@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,12 +17,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import oracles
-from halfseen.gallery import bounds, leading, planes
+from halfseen.gallery import bounds, chunks, compiled, leading, planes
 from halfseen.gallery.bounds import search
 from halfseen.gallery.chunks import Chunk, Maker, Stored, in_chunks
+from halfseen.gallery.compiled import Kernels, kernels
 from halfseen.gallery.leading import Basis, Leading
 from halfseen.gallery.planes import ROWS_FIRST, Planes
-from halfseen.gallery.probes import PUSH, Found, Mean, Probes, pushed
+from halfseen.gallery.probes import FINE, PUSH, ROUNDING, Found, Mean, Probes, pushed
 from halfseen.gallery.tables import GRID, on_grid
 from halfseen.ops.bytes import HIGHEST
 from halfseen.types import Embedding, InputError
@@ -67,7 +69,17 @@ def led(embedding: Embedding, sample: Embedding | None = None) -> Leading:
     return Leading.of(rows_of(embedding), Basis.of(sample or embedding))
 
 
-EITHER = pytest.mark.parametrize("kept", [split, led])
+class Sooner(Leading):
+    """Compiled however few the rows are."""
+
+    compiled_from = 0
+
+
+def quick(embedding: Embedding, sample: Embedding | None = None) -> Leading:
+    return Sooner(**vars(led(embedding, sample)))
+
+
+EITHER = pytest.mark.parametrize("kept", [split, led, quick])
 
 
 def as_kept(embedding: Embedding) -> Embedding:
@@ -119,13 +131,13 @@ def test_the_bound_holds_and_is_of_use(kind: str, kept: Callable[[Embedding], Ch
     gallery, query = made(500, (3, 64), 1, kind), made(8, (3, 64), 2, kind)
     rows, probes = kept(gallery), Probes.of(Mean.each(query))
     lowest, least = bounds._bounds(rows, probes, None)
-    distances = exact(query, as_kept(gallery)).T
-    assert bool((lowest[:500] <= distances).all())
-    assert bool((lowest[500:] == math.inf).all())
-    assert torch.equal(lowest[:500] == math.inf, distances == math.inf)
-    assert torch.equal(least, lowest.view(-1, bounds.BLOCK, 8).amin(1))
-    apart = (distances - lowest[:500])[distances < math.inf]
-    assert kind == "faint" or kept is led or float(apart.mean()) < 0.06
+    distances, lowest = exact(query, as_kept(gallery)), lowest.flatten(1)
+    assert bool((lowest[:, :500] <= distances).all())
+    assert bool((lowest[:, 500:] == math.inf).all())
+    assert torch.equal(lowest[:, :500] == math.inf, distances == math.inf)
+    assert torch.equal(least, lowest.view(8, -1, bounds.BLOCK).amin(2))
+    apart = (distances - lowest[:, :500])[distances < math.inf]
+    assert kind == "faint" or kept is not split or float(apart.mean()) < 0.06
 
 
 def test_rows_are_found_by_their_ids_in_any_order() -> None:
@@ -151,7 +163,7 @@ def test_few_rows_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     gallery, query = made(4_000, (3, 64), 1, "plain"), made(4, (3, 64), 2, "plain")
     measured = watched(monkeypatch, "_pairs")
     search(split(gallery), Probes.of(Mean.each(query)), 10, Found.room(4, 0, 3), None)
-    assert sum(len(rows) for _, _, rows, *_ in measured) < 4 * 4_000 / 20
+    assert sum(len(rows) for _, _, (rows, _), _ in measured) < 4 * 4_000 / 20
 
 
 @EITHER
@@ -235,10 +247,10 @@ def test_only_the_parts_that_someone_shows_are_multiplied(monkeypatch: pytest.Mo
     for kept in (split, led):
         found = search(kept(gallery), Probes.of(Mean.each(query)), 9, Found.room(2, 0, 4), None)
         check(found, exact(query, as_kept(gallery)), 9)
-    assert sum(len(rows) for rows, _ in apart) == 2 * 100
-    assert {(rows.shape[1], *queries.shape) for rows, queries in apart} == {(8, 2, 8)}
-    assert sum(len(rows) for rows, _ in together) == 100
-    assert {(rows.shape[1], *queries.shape) for rows, queries in together} == {(3 * 8, 2, 3 * 8)}, "the third between"
+    assert sum(len(rows) for _, rows in apart) == 2 * 100
+    assert {(rows.shape[1], *queries.shape) for queries, rows in apart} == {(8, 2, 8)}
+    assert sum(len(rows) for _, rows in together) == 100
+    assert {(rows.shape[1], *queries.shape) for queries, rows in together} == {(3 * 8, 2, 3 * 8)}, "the third between"
 
 
 def people(rows: int, seed: int) -> Embedding:
@@ -292,10 +304,10 @@ def test_what_rounding_loses_is_granted() -> None:
     gallery = made(300, (3, 16), 1, "plain")
     rows, probes = led(gallery), Probes.of(Mean.each(gallery[:100]))
     lowest, _ = bounds._bounds(rows, probes, None)
-    distances = exact(gallery[:100], as_kept(gallery)).T
+    distances, lowest = exact(gallery[:100], as_kept(gallery)), lowest.flatten(1)
     assert rows.basis.axes.shape == (3, 16, 16)
-    assert bool((lowest[:300] <= distances).all())
-    assert float((distances - lowest[:300])[distances < math.inf].mean()) < 0.08
+    assert bool((lowest[:, :300] <= distances).all())
+    assert float((distances - lowest[:, :300])[distances < math.inf].mean()) < 0.08
 
 
 @pytest.mark.parametrize("rounded", ["the rows", "the query"])
@@ -309,7 +321,7 @@ def test_what_rounding_loses_may_all_point_one_way(rounded: str) -> None:
     gallery, query = sides if rounded == "the rows" else sides[::-1]
     rows = Leading.of(rows_of(gallery), Basis(torch.eye(64).repeat(3, 1, 1), torch.zeros(3, 64)))
     lowest, _ = bounds._bounds(rows, Probes.of(Mean.each(query)), None)
-    assert bool((lowest[:40] <= exact(query, as_kept(gallery)).T).all())
+    assert bool((lowest.flatten(1)[:, :40] <= exact(query, as_kept(gallery))).all())
 
 
 @EITHER
@@ -319,8 +331,8 @@ def test_the_bound_holds_of_the_faintest(kept: Callable[[Embedding], Chunk]) -> 
     stored = rows_of(gallery)._replace(visibility=torch.full((50, 3), 1e-22))
     rows = Leading.of(stored, Basis.of(gallery)) if kept is led else Planes.of(stored)
     lowest, _ = bounds._bounds(rows, Probes.of(Mean.each(gallery[:9])), None)
-    true = exact(gallery[:9], Embedding(as_kept(gallery).vectors, torch.ones(50, 3))).T
-    assert bool((lowest[:50] <= true).all())
+    true = exact(gallery[:9], Embedding(as_kept(gallery).vectors, torch.ones(50, 3)))
+    assert bool((lowest.flatten(1)[:, :50] <= true).all())
 
 
 def test_by_leading_numbers_few_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,8 +340,8 @@ def test_by_leading_numbers_few_are_measured(monkeypatch: pytest.MonkeyPatch) ->
     rows, probes = led(gallery, leaning(600, 3)), Probes.of(Mean.each(query))
     multiplied, measured = watched(monkeypatch, "byte_products", leading), watched(monkeypatch, "_pairs")
     found = search(rows, probes, 20, Found.room(10, 0, 6), None)
-    assert {queries.shape[1] for _, queries in multiplied} == {6 * 16}, "a quarter of the numbers"
-    assert sum(len(pairs) for _, _, pairs, *_ in measured) < 0.1 * 10 * 8_000
+    assert {queries.shape[1] for queries, _ in multiplied} == {2 * 64}, "a quarter of the numbers"
+    assert sum(len(rows) for _, _, (rows, _), _ in measured) < 0.1 * 10 * 8_000
     check(found, exact(query, as_kept(gallery)), 20)
 
 
@@ -352,9 +364,10 @@ def test_however_rows_lie_answers_are_the_same_to_the_last_bit(
     chosen = chosen and tuple(part for part in chosen if part < shape[0])
     rounds = (Mean.each(unlike, chosen),)
     probes, room = Probes.of(Mean.each(query, chosen), rounds), Found.room(9, 0, shape[0])
-    one, other = (search(kept(gallery), probes, 30, room, None) for kept in (split, led))
-    for left, right in zip(one, other, strict=True):
-        assert torch.equal(left.nan_to_num(7), right.nan_to_num(7))
+    one, *others = (search(kept(gallery), probes, 30, room, None) for kept in (split, led, quick))
+    for other in others:
+        for left, right in zip(one, other, strict=True):
+            assert torch.equal(left.nan_to_num(7), right.nan_to_num(7))
 
 
 @EITHER
@@ -418,6 +431,81 @@ def test_in_chunks_puts_together_what_it_gets(leads: bool) -> None:
                 assert torch.allclose(together.float(), value.float(), atol=1e-6)
 
 
+def test_what_is_measured_is_exact() -> None:
+    """Numbers of queries over their part's weight, in steps so fine that their sums are whole and below 2⁵³."""
+    gallery, query = made(200, (3, 64), 1, "faint"), made(6, (3, 64), 2, "faint")
+    probes = Probes.of(Mean.each(query))
+    (mean,) = probes.exact
+    pairs = torch.arange(200).repeat(6), torch.arange(6).repeat_interleave(200)
+    whole = rows_of(gallery).vectors.double() * GRID
+    wanted = torch.einsum("qpd,npd->qnp", mean.sums, whole).flatten(0, 1)
+    assert torch.equal(mean.sums, mean.sums.round())
+    assert float(torch.einsum("qpd,npd->qnp", mean.sums.abs(), whole.abs()).max()) < 2**53
+    there = (query.visibility[pairs[1]] > 0) & (gallery.visibility[pairs[0]] > 0)
+    for kept in (split, led, quick):
+        assert torch.equal(kept(gallery).dots(mean, pairs, [0, 1, 2]) * there, wanted * there)
+    apart = wanted / (FINE * GRID) / on_grid(gallery).double().norm(dim=2)[pairs[0]].clamp(min=1e-9)
+    assert torch.allclose((1 - apart)[there], part_distances(query, gallery, pairs)[there], atol=1e-7)
+
+
+def part_distances(query: Embedding, gallery: Embedding, pairs: tuple[Tensor, Tensor]) -> Tensor:
+    """1 − cos of each part of some pairs of rows and people, in double precision."""
+    left, right = query.vectors[pairs[1]].double(), as_kept(gallery).vectors[pairs[0]].double()
+    return 1 - torch.nn.functional.cosine_similarity(left, right, dim=2, eps=1e-30)
+
+
+def test_a_second_look_is_nearer_to_the_distance_and_never_beyond() -> None:
+    gallery, query = leaning(500, 1), leaning(7, 2)
+    rows, probes = quick(gallery), Probes.of(Mean.each(query))
+    pairs = torch.arange(500).repeat(7), torch.arange(7).repeat_interleave(500)
+    closer = rows.closer(probes)
+    assert closer
+    apart = exact(query, as_kept(gallery)).flatten() - closer(pairs)
+    assert 0 < float(apart.min()) <= float(apart.max()) < 2 * ROUNDING
+    assert led(gallery).closer(probes) is None
+
+
+def test_without_numba_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numba", None)
+    assert kernels.__wrapped__(3) is None
+    rows, gallery = quick(leaning(300, 1)), leaning(300, 1)
+    monkeypatch.setattr(chunks, "kernels", lambda _: None)
+    query = leaning(5, 2)
+    assert rows.made is None
+    check(search(rows, Probes.of(Mean.each(query)), 9, Found.room(5, 0, 6), None), exact(query, as_kept(gallery)), 9)
+
+
+def test_where_nothing_can_be_kept_it_is_compiled_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package that nobody may write to, and a user without a home."""
+    tries: list[bool] = []
+
+    def njit(_: list[str], *, cache: bool = False, **_options: object) -> Callable[..., object]:
+        def make(function: object) -> object:
+            tries.append(cache)
+            if cache:
+                raise RuntimeError("no locator available")
+            return function
+
+        return make
+
+    monkeypatch.setitem(sys.modules, "numba", SimpleNamespace(njit=njit))
+    made = kernels.__wrapped__(2)
+    assert made
+    assert tries == [True, False] * len(made)
+
+
+@pytest.mark.parametrize("parts", [1, 4])
+def test_as_plain_python_they_do_the_same(parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery, query = made(70, (parts, 8), 1, "plain"), made(3, (parts, 8), 2, "plain")
+    monkeypatch.setattr(chunks, "kernels", plain)
+    found = search(quick(gallery), Probes.of(Mean.each(query)), 6, Found.room(3, 0, parts), None)
+    check(found, exact(query, as_kept(gallery)), 6)
+
+
+def plain(parts: int) -> Kernels:
+    return Kernels(compiled.of_parts(parts), compiled.near, compiled.closer, compiled.dots)
+
+
 def test_equal_distances_go_by_id() -> None:
     one = made(1, (2, 8), 0, "plain")
     gallery = Embedding(one.vectors.expand(300, -1, -1).clone(), torch.ones(300, 2))
@@ -432,7 +520,7 @@ def test_equal_distances_go_by_id() -> None:
 def test_rows_that_are_not_allowed_are_never_found(kept: Callable[[Embedding], Chunk]) -> None:
     gallery, query = made(200, (2, 8), 0, "plain"), made(3, (2, 8), 1, "plain")
     allowed = torch.rand(200, 3, generator=torch.Generator().manual_seed(0)) < torch.tensor([0.5, 0.02, 0.0])
-    found = search(kept(gallery), Probes.of(Mean.each(query)), 10, Found.room(3, 0, 2), allowed)
+    found = search(kept(gallery), Probes.of(Mean.each(query)), 10, Found.room(3, 0, 2), allowed.T)
     check(found, exact(query, as_kept(gallery)).masked_fill(~allowed.T, math.inf), 10)
 
 

@@ -7,12 +7,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import cached_property
+from itertools import pairwise
 from typing import ClassVar, NamedTuple, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
 
-from halfseen.gallery.probes import Probes
+from halfseen.gallery.compiled import Kernels, kernels
+from halfseen.gallery.probes import Mean, Probes
 from halfseen.gallery.threads import crew
 from halfseen.types import Embedding, InputError
 
@@ -34,6 +36,7 @@ class Chunk(ABC):
 
     ids: Tensor
     more: ClassVar[int] = 1
+    compiled_from: ClassVar[int] = 2**15  # rows for which it pays to load what is compiled
 
     @abstractmethod
     def write(self, start: int, stored: Stored) -> None:
@@ -53,16 +56,27 @@ class Chunk(ABC):
         """[n,P]."""
 
     @abstractmethod
-    def similar(self, probes: Probes) -> Callable[[slice], Tensor]:
-        """How similar some rows are at the most: S/W is no greater, and −∞ where no part is shared, [rows,q]."""
+    def below(self, probes: Probes) -> Callable[[slice, Tensor], None]:
+        """Writes, of some rows, what no distance is below into those columns of [q,N]: infinity where no part is
+        shared."""
+
+    def closer(self, probes: Probes) -> Callable[[Pairs], Tensor] | None:  # noqa: ARG002
+        """The same for pairs of rows and people, and next to the distance; None where that costs as much."""
+        return None
 
     @abstractmethod
-    def products(self, sums: Sequence[Tensor], rows: Tensor, people: Tensor, parts: Sequence[int]) -> Tensor:
-        """Each of `sums` [q,P,D], of m `people` in order, times the directions of as many `rows`, in float32: of those
-        `parts`, [len(sums),m,P].
+    def dots(self, mean: Mean, pairs: Pairs, parts: Sequence[int]) -> Tensor:
+        """`mean.sums`, which are whole numbers, of the people times the numbers of the rows: of those `parts`, float64
+        [m,P]. All sums are below 2⁵³, and so exact in whatever order."""
 
-        Every kind of chunk computes the same from the same, to the last bit.
-        """
+    @abstractmethod
+    def lengths(self, rows: Tensor) -> Tensor:
+        """Of the vectors of `rows`, in steps of the grid [m,P]."""
+
+    @cached_property
+    def made(self) -> Kernels | None:
+        """What is compiled, where there are enough rows."""
+        return kernels(self.visibility.shape[1]) if len(self) >= self.compiled_from else None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -86,8 +100,20 @@ class Chunk(ABC):
         return self if bool(there.all()) else self.rows(there.nonzero()[:, 0])
 
 
+Pairs: TypeAlias = tuple[Tensor, Tensor]  # rows and people [M], people in order
 Some = TypeVar("Some", bound=Chunk)
 Maker: TypeAlias = Callable[[Stored, int], Chunk]  # of room for so many rows of such shape
+
+
+def dots(sums: Tensor, k: Tensor, people: Tensor) -> Tensor:
+    """`sums` float64 [q,p,D] of m `people`, in order, times as many `k` [m,p,D]: [m,p]."""
+    products = torch.zeros(k.shape[:2], dtype=torch.float64)
+    ends = people.bincount().cumsum(0).tolist()
+    for person, (start, end) in enumerate(pairwise([0, *ends])):
+        if start < end:
+            own = k[start:end].double().transpose(0, 1) @ sums[person, :, :, None]  # [p,·,1]
+            products[start:end] = own[:, :, 0].T
+    return products
 
 
 def check_numbers(largest: Tensor, most: float, visibility: Tensor) -> None:
@@ -116,7 +142,9 @@ def in_chunks(pieces: Iterable[Stored], total: int, size: int, make: Maker) -> I
     for piece in pieces:
         start = 0
         while start < len(piece.ids):
-            chunk = chunk or make(piece, min(size, max(total, len(piece.ids) - start)))
+            if chunk is None:
+                chunk = make(piece, min(size, max(total, len(piece.ids) - start)))
+                pool.submit(getattr, chunk, "made")  # what must be compiled is, while others read
             some = Stored(*(column[start : start + len(chunk) - filled] for column in piece))
             writing.append(pool.submit(chunk.write, filled, some))
             start, filled = start + len(some.ids), filled + len(some.ids)

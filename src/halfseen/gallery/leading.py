@@ -14,18 +14,18 @@ last, are at most products of lengths. The whole vectors lie beside, row by row,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
-from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from halfseen.gallery.chunks import NAMED, Chunk, Stored, check_numbers
-from halfseen.gallery.probes import LEAST, NOTHING, Mean, Probes, in_bytes
+from halfseen.gallery.chunks import NAMED, Chunk, Pairs, Stored, check_numbers, dots
+from halfseen.gallery.compiled import Kernels
+from halfseen.gallery.probes import LEAST, NOTHING, ROUNDING, Mean, Probes, in_bytes
 from halfseen.gallery.tables import GRID, on_grid
 from halfseen.gallery.threads import by_one
 from halfseen.ops.bytes import HIGHEST, byte_products
@@ -34,6 +34,7 @@ from halfseen.types import Embedding
 
 LEADING = 3 / 16  # of all dimensions
 EVEN = 16  # numbers of axes are multiples of it
+WIDE = 64  # and rows of bytes long as multiples of this
 TURNS = 4  # of the power method that finds the axes
 ASKED, NEAR, WORTH = 64, 0.01, 0.08  # of a sample so many ask for that share; more than WORTH may not be left
 SLACK = 1e-5  # added to squares of lengths, of which float32 loses less
@@ -63,15 +64,16 @@ class Basis:
         """Whether most of `sample` provably is not among the nearest of what is in it, by the leading numbers alone."""
         rows = Leading.of(Stored(torch.arange(len(sample)), on_grid(sample), sample.visibility), self)
         asked = torch.linspace(0, len(sample) - 1, min(len(sample), ASKED)).long()
-        least = 1 - rows.similar(Probes.of(Mean.each(sample[asked])))(slice(0, len(sample)))
+        least = torch.empty(len(asked), len(sample))
+        rows.below(Probes.of(Mean.each(sample[asked])))(slice(0, len(sample)), least)
         near = math.ceil(NEAR * len(sample))
-        limit = distances(VisibleParts("cosine"), sample[asked], sample).kthvalue(near, dim=1).values
+        limit = distances(VisibleParts("cosine"), sample[asked], sample).kthvalue(near, dim=1, keepdim=True).values
         return float((least <= limit).float().mean()) <= WORTH
 
 
 @dataclass(frozen=True)
 class Leading(Chunk):
-    """`whole` float16 [n,P·D]; `lead` int8 [n,P·F] times `step` [n] is v·(y − c), but for rounding.
+    """`whole` int16 [n,P·D]; `lead` int8 [n,P·F] times `step` [n] is v·(y − c), but for rounding.
 
     `sides` [n,2P+2] are v, v·‖x′‖, the length of what rounding loses, and the length of step·`lead`; `length` [n,P] is
     that of the vectors.
@@ -90,7 +92,7 @@ class Leading(Chunk):
     @staticmethod
     def row_bytes(parts: int, dim: int) -> int:
         """How much memory a row takes."""
-        return parts * (2 * dim + leaders(dim) + 12) + 12 + NAMED
+        return parts * (2 * dim + 12) + filled(parts * leaders(dim)) + 12 + NAMED
 
     @staticmethod
     def of(stored: Stored, basis: Basis) -> Leading:
@@ -103,15 +105,15 @@ class Leading(Chunk):
     def room(like: Stored, rows: int, *, basis: Basis) -> Leading:
         """For so many rows of such shape."""
         _, parts, dim = like.vectors.shape
-        whole = torch.empty(rows, parts * dim, dtype=torch.float16)
-        lead = torch.empty(rows, basis.centre.numel(), dtype=torch.int8)
+        whole = torch.empty(rows, parts * dim, dtype=torch.int16)
+        lead = torch.zeros(rows, filled(basis.centre.numel()), dtype=torch.int8)
         sides, length = torch.empty(rows, 2 * parts + 2), torch.empty(rows, parts)
         return Leading(torch.empty(rows).long(), whole, lead, torch.empty(rows), sides, length, basis)
 
     def write(self, start: int, stored: Stored) -> None:
-        k, v = stored.vectors.float(), stored.visibility
-        length = torch.linalg.vector_norm(k, dim=2).clamp_(min=1 / GRID)
-        check_numbers(length, 2, v)
+        k, v = stored.vectors.float().mul_(GRID), stored.visibility
+        length = torch.linalg.vector_norm(k, dim=2).clamp_(min=1)
+        check_numbers(length, 2 * GRID, v)
         held = torch.stack([k[:, part] @ axes for part, axes in enumerate(self.basis.axes)], 1) / length[:, :, None]
         beyond = (1 + SLACK - held.square().sum(2)).clamp_(min=0).sqrt_().mul_(v)
         exact = held.sub_(self.basis.centre).mul_(v[:, :, None]).flatten(1)
@@ -120,7 +122,8 @@ class Leading(Chunk):
         lost = torch.linalg.vector_norm(exact.addcmul_(lead, step, value=-1), dim=1, keepdim=True, dtype=torch.float64)
         reach = torch.linalg.vector_norm(lead, dim=1, keepdim=True) * step
         place = slice(start, start + len(stored.ids))
-        self.ids[place], self.whole[place], self.lead[place] = stored.ids, stored.vectors.flatten(1), lead
+        self.ids[place], self.whole[place] = stored.ids, k.flatten(1)
+        self.lead[place, : lead.shape[1]] = lead
         self.step[place], self.length[place] = step[:, 0], length
         self.sides[place] = torch.cat([v, beyond, lost.float(), reach], 1)
 
@@ -129,42 +132,60 @@ class Leading(Chunk):
         return Leading(**{name: value[rows] for name, value in tensors}, basis=self.basis)
 
     def stored(self, rows: Tensor) -> Stored:
-        return Stored(
-            self.ids[rows], self.whole[rows].view(len(rows), *self.basis.axes.shape[:2]), self.visibility[rows]
-        )
+        whole = self.whole[rows].view(len(rows), *self.basis.axes.shape[:2]).float()
+        return Stored(self.ids[rows], whole.div_(GRID).half(), self.visibility[rows])
 
     @property
     def visibility(self) -> Tensor:
         return self.sides[:, : len(self.basis.axes)]
 
-    def similar(self, probes: Probes) -> Callable[[slice], Tensor]:
-        return partial(self._similar, by_one(partial(_Asked.of, self.basis, probes)))
+    def below(self, probes: Probes) -> Callable[[slice, Tensor], None]:
+        asked = by_one(partial(_Asked.of, self.basis, probes))
+        if self.made is None:
+            return partial(self._below, asked)
+        return partial(self._below_made, self.made, asked)
 
-    def _similar(self, asked: _Asked, rows: slice) -> Tensor:
-        products = byte_products(self.lead[rows, asked.columns], asked.high)
-        total = products.float().mul_(self.step[rows, None])
-        shared = self.visibility[rows] @ asked.weights
-        total.addmm_(self.sides[rows], asked.factors).sub_(NOTHING).div_(shared)
-        return total.nan_to_num_(nan=-torch.inf, posinf=-torch.inf, neginf=-torch.inf)  # where no part is shared
+    def _below(self, asked: _Asked, rows: slice, out: Tensor) -> None:
+        total = byte_products(asked.high, self.lead[rows, asked.columns]).float().mul_(self.step[rows])
+        total.addmm_(asked.factors, self.sides[rows].T).sub_(NOTHING).div_(asked.weights @ self.visibility[rows].T)
+        total.nan_to_num_(nan=-torch.inf, posinf=-torch.inf, neginf=-torch.inf)  # where no part is shared
+        torch.sub(1 - ROUNDING, total, out=out[:, rows])
 
-    def products(self, sums: Sequence[Tensor], rows: Tensor, people: Tensor, parts: Sequence[int]) -> Tensor:
-        some = slice(None) if len(parts) == len(self.basis.axes) else list(parts)
-        k = self.whole.index_select(0, rows).view(len(rows), *self.basis.axes.shape[:2])[:, some].float()
-        products = torch.zeros(len(sums), len(rows), len(self.basis.axes))
-        ends = people.bincount().cumsum(0).tolist()
-        for number, out in enumerate(products):
-            chosen = sums[number][:, some]
-            both = k if number == len(sums) - 1 else torch.empty_like(k)
-            for person, (start, end) in enumerate(pairwise([0, *ends])):
-                if start < end:
-                    torch.mul(k[start:end], chosen[person], out=both[start:end])
-            out[:, some] = both.sum(2)
-        return products.div_(self.length.index_select(0, rows))
+    def _below_made(self, made: Kernels, asked: _Asked, rows: slice, out: Tensor) -> None:
+        """The same in machine code."""
+        products = byte_products(asked.high, self.lead[rows, asked.columns]).numpy()
+        known = self.step[rows].numpy(), self.sides[rows].numpy()
+        made.below(products, known, (asked.weights.numpy(), asked.factors.numpy()), rows.start, out.numpy())
+
+    def closer(self, probes: Probes) -> Callable[[Pairs], Tensor] | None:
+        return None if self.made is None else partial(self._closer, self.made, _arrays(probes.mean))
+
+    def _closer(self, made: Kernels, mean: tuple[Any, ...], pairs: Pairs) -> Tensor:
+        out = torch.empty(len(pairs[0]))
+        made.closer(mean, self._arrays, _arrays(pairs), out.numpy())
+        return out
+
+    def dots(self, mean: Mean, pairs: Pairs, parts: Sequence[int]) -> Tensor:
+        out = torch.zeros(len(pairs[0]), len(self.basis.axes), dtype=torch.float64)
+        if self.made is None:
+            whole = self.whole.index_select(0, pairs[0]).view(len(out), *mean.sums.shape[1:])
+            out[:, parts] = dots(mean.sums[:, parts], whole[:, parts], pairs[1])
+        else:
+            self.made.dots(_arrays(mean), self._arrays, _arrays(pairs), out.numpy())
+        return out
+
+    @property
+    def _arrays(self) -> tuple[Any, ...]:
+        """What machine code wants to know of the rows."""
+        return _arrays((self.whole, self.length, self.sides))
+
+    def lengths(self, rows: Tensor) -> Tensor:
+        return self.length.index_select(0, rows)
 
 
 class _Asked(NamedTuple):
     """What is multiplied with the rows: `high` int8 [q,F of some parts], those `columns` of `lead`; all else is over
-    the step of `high`. `weights` [P,q] give W; `factors` [2P+2,q] what is added to the products."""
+    the step of `high`. `weights` [q,P] give W; `factors` [q,2P+2] what is added to the products."""
 
     columns: slice
     high: Tensor
@@ -179,14 +200,25 @@ class _Asked(NamedTuple):
         base = (t @ basis.centre[:, :, None])[:, :, 0]
         step, high, lost = in_bytes(t.transpose(0, 1))
         lengths = torch.stack([torch.linalg.vector_norm(t, dim=(0, 2)), torch.linalg.vector_norm(lost, dim=1)])
-        shown = probes.shown or [0]
-        columns = slice(shown[0] * t.shape[2], (shown[-1] + 1) * t.shape[2])
-        return _Asked(
-            columns,
-            high.flatten(1)[:, columns].to(torch.int8),
-            probes.mean.weights.T / step,
-            torch.cat([base, beyond, lengths]) / step,
-        )
+        shown, count = probes.shown or [0], t.shape[2]
+        columns = slice(shown[0] * count, (shown[-1] + 1) * count)
+        if len(shown) == len(t):  # with what fills a row up
+            columns = slice(0, filled(len(t) * count))
+        whole = F.pad(high.flatten(1), (0, filled(len(t) * count) - len(t) * count)).to(torch.int8)
+        factors = torch.cat([base, beyond, lengths]) / step
+        weights = probes.mean.weights / step[:, None]
+        return _Asked(columns, whole[:, columns].contiguous(), weights.contiguous(), factors.T.contiguous())
+
+
+def filled(count: int) -> int:
+    """How long rows of so many bytes are: torch multiplies 448 faster than 432."""
+    return -(-count // WIDE) * WIDE if count > WIDE else count
+
+
+def _arrays(columns: Iterable[Tensor]) -> tuple[Any, ...]:
+    """For machine code, which wants rows without gaps."""
+    flat = (column.flatten(1) if column.dim() > 1 else column for column in columns)
+    return tuple(column.contiguous().numpy() for column in flat)
 
 
 def leaders(dim: int) -> int:

@@ -18,8 +18,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from halfseen.gallery.chunks import NAMED, Chunk, Stored, check_numbers
-from halfseen.gallery.probes import NOTHING, Probes, in_bytes
+from halfseen.gallery.chunks import NAMED, Chunk, Pairs, Stored, check_numbers, dots
+from halfseen.gallery.probes import NOTHING, ROUNDING, Mean, Probes, in_bytes
 from halfseen.gallery.tables import GRID
 from halfseen.gallery.threads import by_one
 from halfseen.ops.bytes import HIGHEST, byte_products
@@ -88,24 +88,25 @@ class Planes(Chunk):
     def visibility(self) -> Tensor:
         return self.sides[:, : len(self.low)]
 
-    def similar(self, probes: Probes) -> Callable[[slice], Tensor]:
-        return partial(self._similar, by_one(partial(_Asked.of, probes)))
+    def below(self, probes: Probes) -> Callable[[slice, Tensor], None]:
+        return partial(self._below, by_one(partial(_Asked.of, probes)))
 
-    def _similar(self, asked: _Asked, rows: slice) -> Tensor:
-        weights, slack = (self.sides[rows] @ asked.factors).chunk(2, dim=1)
+    def _below(self, asked: _Asked, rows: slice, out: Tensor) -> None:
+        weights, slack = (asked.factors @ self.sides[rows].T).chunk(2)
         total = torch.zeros_like(slack)
         for part in asked.parts:
-            products = byte_products(self.high[part, rows], asked.high[part])
-            total.addcmul_(products.float(), self.pull[part, rows, None])
-        return total.add_(slack).sub_(NOTHING).div_(weights)
+            products = byte_products(asked.high[part], self.high[part, rows])
+            total.addcmul_(products.float(), self.pull[part, rows])
+        torch.sub(1 - ROUNDING, total.add_(slack).sub_(NOTHING).div_(weights), out=out[:, rows])
 
-    def products(self, sums: Sequence[Tensor], rows: Tensor, people: Tensor, parts: Sequence[int]) -> Tensor:
-        products = torch.zeros(len(sums), len(rows), len(self.low))
+    def dots(self, mean: Mean, pairs: Pairs, parts: Sequence[int]) -> Tensor:
+        products = torch.zeros(len(pairs[0]), len(self.low), dtype=torch.float64)
         for part in parts:
-            k, length = self._whole(part, rows), self.length[part].index_select(0, rows)
-            for each, out in zip(sums, products, strict=True):
-                out[:, part] = (each[:, part].index_select(0, people) * k).sum(1).div_(length)
+            products[:, part] = dots(mean.sums[:, [part]], self._whole(part, pairs[0])[:, None], pairs[1])[:, 0]
         return products
+
+    def lengths(self, rows: Tensor) -> Tensor:
+        return self.length.index_select(1, rows).T
 
     def _whole(self, part: int, rows: Tensor) -> Tensor:
         """k, from both bytes: of some `rows` [m] one part, float32 [m,D]."""
@@ -114,7 +115,7 @@ class Planes(Chunk):
 
 
 class _Asked(NamedTuple):
-    """The `parts` that someone shows; `high` int8 [P,q,D]; `factors` [2P,2q], by which `sides` give W, and what the
+    """The `parts` that someone shows; `high` int8 [P,q,D]; `factors` [2q,2P], by which `sides` give W, and what the
     bound adds to the products: both over the step of `high`."""
 
     parts: Sequence[int]
@@ -124,7 +125,7 @@ class _Asked(NamedTuple):
     @staticmethod
     def of(probes: Probes) -> _Asked:
         step, high, lost = in_bytes(probes.mean.sums)
-        weights, lost = (column.T / step for column in (probes.mean.weights, lost))
-        length = torch.linalg.vector_norm(high, dim=2).T
-        factors = torch.cat([torch.cat([weights, lost], 1), torch.cat([torch.zeros_like(weights), length], 1)])
+        step, length = step[:, None], torch.linalg.vector_norm(high, dim=2)
+        weighed = torch.cat([probes.mean.weights / step, torch.zeros_like(length)], 1)
+        factors = torch.cat([weighed, torch.cat([lost / step, length], 1)])
         return _Asked(probes.shown, high.to(torch.int8).transpose(0, 1).contiguous(), factors)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -16,6 +17,8 @@ from halfseen.types import Embedding
 
 PUSH = 0.5  # how much nearer to a negative picture means farther; among people who look alike the best of ¼ to 4
 EMPTY = torch.inf
+ROUNDING = 2e-5  # what float32 may lose on the way to a bound, and more
+FINE = 2.0**36  # steps of a query's numbers: vectors are at most 2¹⁶ steps of the grid long, so products below 2⁵³
 LEAST = 1e-15  # of the step of bytes
 NOTHING = 1e-25  # taken from every product: where no part is shared, −NOTHING/0 makes the distance infinite
 
@@ -60,6 +63,14 @@ class Probes:
 
     def __len__(self) -> int:
         return len(self.mean.weights)
+
+    @cached_property
+    def exact(self) -> tuple[Mean, ...]:
+        """The person and the negative pictures, each part over its weight, times FINE, in whole numbers."""
+        return tuple(
+            Mean((mean.sums.double() * (FINE / mean.weights.double())[:, :, None]).nan_to_num_().round_(), mean.weights)
+            for mean in (self.mean, *self.unlike)
+        )
 
     @property
     def shown(self) -> list[int]:

@@ -150,7 +150,7 @@ class Search:
             if masks:
                 place = torch.searchsorted(loaded.ids, chunk.ids)
                 everywhere = torch.ones(len(chunk), dtype=torch.bool)
-                allowed = torch.stack([masks[w][place] if w else everywhere for w in wheres], 1)
+                allowed = torch.stack([masks[w][place] if w else everywhere for w in wheres])
             found = bounds.search(chunk, probes, k, found, allowed)
         return found
 

@@ -12,13 +12,13 @@ HIGHEST = 127  # of a byte, both ways
 EVEN = 8  # numbers of queries that are multiples of it are multiplied fastest
 
 
-def byte_products(rows: Tensor, queries: Tensor) -> Tensor:
-    """`rows` int8 [n,D] times `queries` int8 [q,D]: [n,q], exact up to 2^24 in float32, or further in int32."""
+def byte_products(queries: Tensor, rows: Tensor) -> Tensor:
+    """`queries` int8 [q,D] times `rows` int8 [n,D]: [q,n], exact up to 2^24 in float32, or further in int32."""
     if _bytes_are_fast():
         q = len(queries)
         even = F.pad(queries, (0, 0, 0, -q % EVEN)) if q > EVEN // 2 else queries  # 7 or 12 take twice the time of 16
-        return torch._int_mm(rows, even.T)[:, :q]
-    return rows.float() @ queries.float().T
+        return torch._int_mm(even, rows.T)[:q]
+    return queries.float() @ rows.float().T
 
 
 @cache
