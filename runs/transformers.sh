@@ -11,6 +11,11 @@ for row in 3-baseline 3-m1 3-m2 3-m3 3-m4 code; do
   run "tsd-$row" tsd --row "$row"
 done
 run tsd-five tsd --config.parts 5
+run tsd-five-m3 tsd --row 3-m3 --config.parts 5
+for row in m3 m4; do
+  run "tsd-person-$row" tsd --row "3-$row" --config.seen.person 0.3 # as in the released code
+done
+run tsd-bernoulli tsd --config.masks bernoulli # as there, too
 run tsd-alpha tsd --config.seen.alpha 0.5 # parts that are seen weigh as much as hidden ones
 for row in 0-global 1-vit 2-occlusion 3-patterns 4-distillation 6-ogfr as-planned judged-global student-reads-both; do
   run "ogfr-$row" ogfr --row "$row"
