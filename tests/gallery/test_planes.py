@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from types import ModuleType, SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -17,14 +18,15 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import oracles
-from halfseen.gallery import bounds, chunks, compiled, leading, planes
+from halfseen.gallery import bounds, compiled, leading, planes
 from halfseen.gallery.bounds import search
 from halfseen.gallery.chunks import Chunk, Maker, Stored, in_chunks
-from halfseen.gallery.compiled import Kernels, kernels
+from halfseen.gallery.compiled import Loops, loops_for
 from halfseen.gallery.leading import Basis, Leading
 from halfseen.gallery.planes import ROWS_FIRST, Planes
 from halfseen.gallery.probes import FINE, PUSH, ROUNDING, Found, Mean, Probes, pushed
 from halfseen.gallery.tables import GRID, on_grid
+from halfseen.ops import bytes
 from halfseen.ops.bytes import HIGHEST
 from halfseen.types import Embedding, InputError
 
@@ -119,9 +121,11 @@ def test_search_finds_the_nearest(rows: int, shape: tuple[int, int], k: int, see
     gallery, query = made(rows, shape, seed, kind), made(5, shape, seed + 1, kind)
     probes, found = Probes.of(Mean.each(query)), Found.room(5, 0, shape[0])
     basis = Basis.of(made(rows, shape, seed + 2, kind))
-    make: Maker = partial(Leading.room, basis=basis) if seed % 2 else Planes.room
-    for piece in in_chunks([rows_of(gallery)], rows, max(1 + seed % 200, rows // 5), make):
-        found = search(piece, probes, k, found, None)
+    make: Maker = partial(Leading.room, basis=basis) if seed % 3 else Planes.room
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Leading, "compiled_from", 0 if seed % 3 == 1 else math.inf)
+        for piece in in_chunks([rows_of(gallery)], rows, max(1 + seed % 200, rows // 5), make):
+            found = search(piece, probes, k, found, None)
     check(found, exact(query, as_kept(gallery)), k)
 
 
@@ -180,6 +184,23 @@ def test_all_may_have_to_be_measured(monkeypatch: pytest.MonkeyPatch, kept: Call
     check(found, exact(query, as_kept(gallery)), 10)
 
 
+def test_who_found_too_few_so_far_has_a_limit_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the first rows next to none are meant by two of three: those that come after are not all measured for that."""
+    gallery, query = leaning(8_000, 1), leaning(3, 2)
+    probes, allowed = Probes.of(Mean.each(query)), torch.ones(3, 8_000, dtype=torch.bool)
+    allowed[1:, 5:4_000] = False
+    measured = watched(monkeypatch, "_pairs")
+    for kept in (split, led, quick):
+        found = Found.room(3, 0, 6)
+        measured.clear()
+        for start in (0, 4_000):
+            some = kept(gallery[start : start + 4_000])
+            some = replace(some, ids=some.ids + start)
+            found = search(some, probes, 20, found, allowed[:, start : start + 4_000])
+        assert sum(len(rows) for _, _, (rows, _), _ in measured) < 3 * 4_000 / 4
+        check(found, exact(query, as_kept(gallery)).masked_fill(~allowed, math.inf), 20)
+
+
 def test_what_bounds_leave_is_measured_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """But where that is much, what has been measured excludes some of what has not."""
     gallery, query = people(20_000, 1), people(8, 2)
@@ -229,12 +250,12 @@ def test_zero_vectors_are_as_far_as_strangers(kept: Callable[[Embedding], Chunk]
         assert torch.equal(found.distances, torch.ones(1, 3))
 
 
-@pytest.mark.parametrize("harm", [math.nan, math.inf, 1.5])
+@pytest.mark.parametrize("harm", [math.nan, math.inf, 1.5, 1.2])
 def test_damaged_numbers_are_told(harm: float) -> None:
     """They would spoil the bounds of their neighbours, and so the answer."""
     for column in (1, 2):
         rows = Stored(*(each.clone() for each in rows_of(made(20, (2, 8), 1, "plain"))))
-        rows[column][3, 1:] = harm
+        rows[column].flatten(1)[3, -1] = harm
         for of in (Planes.of, partial(Leading.of, basis=Basis.of(made(20, (2, 8), 1, "plain")))):
             with pytest.raises(InputError, match="`halfseen gallery verify` says which"):
                 of(rows)
@@ -329,7 +350,9 @@ def test_the_bound_holds_of_the_faintest(kept: Callable[[Embedding], Chunk]) -> 
     """Which no `Embedding` holds, but files that were imported may."""
     gallery = made(50, (3, 64), 1, "plain")
     stored = rows_of(gallery)._replace(visibility=torch.full((50, 3), 1e-22))
-    rows = Leading.of(stored, Basis.of(gallery)) if kept is led else Planes.of(stored)
+    rows = Planes.of(stored) if kept is split else Leading.of(stored, Basis.of(gallery))
+    if kept is quick:
+        rows = Sooner(**vars(rows))
     lowest, _ = bounds._bounds(rows, Probes.of(Mean.each(gallery[:9])), None)
     true = exact(gallery[:9], Embedding(as_kept(gallery).vectors, torch.ones(50, 3)))
     assert bool((lowest.flatten(1)[:, :50] <= true).all())
@@ -339,7 +362,11 @@ def test_by_leading_numbers_few_are_measured(monkeypatch: pytest.MonkeyPatch) ->
     gallery, query = leaning(8_000, 1), leaning(10, 2)
     rows, probes = led(gallery, leaning(600, 3)), Probes.of(Mean.each(query))
     multiplied, measured = watched(monkeypatch, "byte_products", leading), watched(monkeypatch, "_pairs")
+    twice = search(quick(gallery, leaning(600, 3)), probes, 20, Found.room(10, 0, 6), None)
+    assert sum(len(pairs[0]) for _, _, pairs, _ in measured) < 10 * (20 + 20), "looked at twice, next to none but these"
+    measured.clear()
     found = search(rows, probes, 20, Found.room(10, 0, 6), None)
+    assert torch.equal(found.ids, twice.ids)
     assert {queries.shape[1] for queries, _ in multiplied} == {2 * 64}, "a quarter of the numbers"
     assert sum(len(rows) for _, _, (rows, _), _ in measured) < 0.1 * 10 * 8_000
     check(found, exact(query, as_kept(gallery)), 20)
@@ -455,23 +482,24 @@ def part_distances(query: Embedding, gallery: Embedding, pairs: tuple[Tensor, Te
 
 
 def test_a_second_look_is_nearer_to_the_distance_and_never_beyond() -> None:
+    pytest.importorskip("numba", reason="needs the extra fast")
     gallery, query = leaning(500, 1), leaning(7, 2)
     rows, probes = quick(gallery), Probes.of(Mean.each(query))
     pairs = torch.arange(500).repeat(7), torch.arange(7).repeat_interleave(500)
-    closer = rows.closer(probes)
+    closer = rows.second_bounds(probes)
     assert closer
     apart = exact(query, as_kept(gallery)).flatten() - closer(pairs)
     assert 0 < float(apart.min()) <= float(apart.max()) < 2 * ROUNDING
-    assert led(gallery).closer(probes) is None
+    assert led(gallery).second_bounds(probes) is None
 
 
 def test_without_numba_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "numba", None)
-    assert kernels.__wrapped__(3) is None
+    assert loops_for.__wrapped__(3) is None
     rows, gallery = quick(leaning(300, 1)), leaning(300, 1)
-    monkeypatch.setattr(chunks, "kernels", lambda _: None)
+    monkeypatch.setattr(leading, "loops_for", lambda _: None)
     query = leaning(5, 2)
-    assert rows.made is None
+    assert rows.loops is None
     check(search(rows, Probes.of(Mean.each(query)), 9, Found.room(5, 0, 6), None), exact(query, as_kept(gallery)), 9)
 
 
@@ -488,22 +516,28 @@ def test_where_nothing_can_be_kept_it_is_compiled_each_time(monkeypatch: pytest.
 
         return make
 
-    monkeypatch.setitem(sys.modules, "numba", SimpleNamespace(njit=njit))
-    made = kernels.__wrapped__(2)
-    assert made
-    assert tries == [True, False] * len(made)
+    numba = SimpleNamespace(njit=njit, config=SimpleNamespace(DISABLE_JIT=False))
+    monkeypatch.setitem(sys.modules, "numba", numba)
+    ready = loops_for.__wrapped__(2)
+    assert ready
+    assert tries == [True, False] * len(ready)
+    numba.config.DISABLE_JIT = True
+    assert loops_for.__wrapped__(2) is None, "plain Python would take for ever"
+    del numba.config, numba.njit
+    with pytest.warns(UserWarning, match="numba does not work here .*: searches take longer"):
+        assert loops_for.__wrapped__(2) is None
 
 
 @pytest.mark.parametrize("parts", [1, 4])
 def test_as_plain_python_they_do_the_same(parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
     gallery, query = made(70, (parts, 8), 1, "plain"), made(3, (parts, 8), 2, "plain")
-    monkeypatch.setattr(chunks, "kernels", plain)
+    monkeypatch.setattr(leading, "loops_for", plain)
     found = search(quick(gallery), Probes.of(Mean.each(query)), 6, Found.room(3, 0, parts), None)
     check(found, exact(query, as_kept(gallery)), 6)
 
 
-def plain(parts: int) -> Kernels:
-    return Kernels(compiled.of_parts(parts), compiled.near, compiled.closer, compiled.dots)
+def plain(parts: int) -> Loops:
+    return Loops(compiled.of_parts(parts), compiled.rows_within, compiled.second_bounds, compiled.dots)
 
 
 def test_equal_distances_go_by_id() -> None:
@@ -514,6 +548,65 @@ def test_equal_distances_go_by_id() -> None:
     for piece in in_chunks([rows_of(gallery, ids)], 300, 90, Planes.room):
         found = search(piece, Probes.of(Mean.each(one)), 7, found, None)
     assert found.ids.tolist() == [[*range(7)]]
+
+
+@EITHER
+def test_where_all_are_alike_few_are_measured_at_once(
+    kept: Callable[[Embedding], Chunk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = made(1, (2, 8), 0, "plain")
+    gallery = Embedding(one.vectors.expand(3_000, -1, -1).clone(), torch.ones(3_000, 2))
+    joined = watched(monkeypatch, "_joined")
+    found = search(kept(gallery), Probes.of(Mean.each(one)), 7, Found.room(1, 0, 2), None)
+    assert found.ids.tolist() == [[*range(7)]]
+    assert len(joined[0][3][0]) == 7 * (1 if kept is quick else kept(gallery).more)
+
+
+def test_without_bytes_that_are_fast_the_same_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery, query = leaning(2_000, 1), leaning(9, 2)
+    probes, room = Probes.of(Mean.each(query)), Found.room(9, 0, 6)
+    found = search(quick(gallery), probes, 12, room, None)
+    monkeypatch.setattr(bytes, "_bytes_are_fast", lambda: False)
+    for left, right in zip(found, search(quick(gallery), probes, 12, room, None), strict=True):
+        assert torch.equal(left.nan_to_num(7), right.nan_to_num(7))
+
+
+@EITHER
+def test_a_search_that_failed_leaves_nothing_behind(
+    kept: Callable[[Embedding], Chunk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads may still be writing bounds when the next search begins: it has other room."""
+    gallery, query = leaning(2_000, 1), leaning(5, 2)
+    rows, probes, room = kept(gallery), Probes.of(Mean.each(query)), Found.room(5, 0, 6)
+    search(rows, probes, 9, room, None)
+    before = bounds.KEPT.room
+    assert len(before) >= 5 * 2_000
+    with monkeypatch.context() as patch:
+        patch.setattr(bounds, "_joined", Mock(side_effect=RuntimeError("no memory")))
+        with pytest.raises(RuntimeError, match="no memory"):
+            search(rows, probes, 9, room, None)
+    assert not len(bounds.KEPT.room)
+    found = search(rows, probes, 9, room, None)
+    assert bounds.KEPT.room.data_ptr() != before.data_ptr()
+    check(found, exact(query, as_kept(gallery)), 9)
+
+
+def test_much_room_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "MOST_KEPT", 3_000)
+    bounds.KEPT.room = torch.empty(0)
+    for people, rows, kept in ((1, 2_000, 2_016), (1, 1_000, 2_016), (5, 2_000, 0)):
+        search(led(leaning(rows, 1)), Probes.of(Mean.each(leaning(people, 2))), 9, Found.room(people, 0, 6), None)
+        assert len(bounds.KEPT.room) == kept
+
+
+@EITHER
+def test_one_may_search_in_inference_mode(kept: Callable[[Embedding], Chunk]) -> None:
+    gallery, query = leaning(500, 1), leaning(5, 2)
+    rows, room = kept(gallery), Found.room(5, 0, 6)
+    for inference in (True, False, True):
+        with torch.inference_mode(inference):
+            found = search(rows, Probes.of(Mean.each(query)), 9, room, None)
+        check(found, exact(query, as_kept(gallery)), 9)
 
 
 @EITHER

@@ -16,65 +16,67 @@ from threading import local
 import torch
 from torch import Tensor
 
-from halfseen.gallery.chunks import Chunk, Pairs
-from halfseen.gallery.probes import EMPTY, FINE, NOTHING, Found, Probes, pushed
+from halfseen.gallery.chunks import Chunk, Pairs, Second
+from halfseen.gallery.probes import EMPTY, FINE, Found, Probes, pushed
 from halfseen.gallery.threads import all_made, by_one
 from halfseen.ops.distance import row_slices
 
 BLOCK = 32  # rows of which only the least bound is looked at first
 TILE = 2**19  # bounds worked on at a time, by each thread
 PAIRS = 1024  # of a row and a person, measured at a time
-FEW = 256  # the same, not worth a second thread
+FEW = 256  # pairs that one thread measures sooner than two
 LOOKED_AT = 2**21  # pairs looked at together, which may all have to be measured
 ENOUGH = 2**14  # pairs that are worth being measured together
+MOST_KEPT = 2**23  # bounds for which room is kept
 
 
-class _Room(local):
-    """What each thread keeps."""
+class _Kept(local):
+    """Room for bounds, which each thread keeps from search to search: to get it takes as long as to fill it."""
 
-    kept = torch.empty(0)
-
-
-ROOM = _Room()
+    room = torch.empty(0)
 
 
+KEPT = _Kept()
+
+
+@torch.inference_mode(False)
 def search(chunk: Chunk, probes: Probes, k: int, found: Found, allowed: Tensor | None) -> Found:
     """`found`, joined by those rows of `chunk` that are nearer and `allowed`, bool [q,n] (None: all)."""
     lowest, least = _bounds(chunk, probes, allowed)
-    closer = chunk.closer(probes)
-    if found.distances.shape[1] < k:  # there is no limit yet
-        found = _begun(chunk, probes, k, found, lowest, least)
+    second = chunk.second_bounds(probes)
+    if bool((found.limits(k) == EMPTY).any()):  # somebody has no limit yet
+        first = _first_pairs(chunk, len(probes), k, lowest, least, second)
+        found = _joined(chunk, found, probes, first, k)
+        lowest.flatten(1)[first[1], first[0]] = EMPTY
     waiting: list[Pairs] = []
     step = max(1, LOOKED_AT // (BLOCK * len(probes)))
     for start in range(0, least.shape[1], step):
         blocks = slice(start, min(start + step, least.shape[1]))
-        waiting.append(_of_people(partial(_within, chunk, lowest, least, found.limits(k), blocks), len(probes)))
+        waiting.append(_for_people(partial(_within, chunk, lowest, least, found.limits(k), blocks), len(probes)))
         if blocks.stop == least.shape[1] or sum(len(people) for _, people in waiting) >= ENOUGH:
             pairs = _in_order(waiting)
-            if closer:
-                near = _looked(closer, pairs) <= found.limits(k)[pairs[1]]
+            if second:
+                near = _second_look(second, pairs) <= found.limits(k)[pairs[1]]
                 pairs = pairs[0][near], pairs[1][near]
             found = _joined(chunk, found, probes, pairs, k)
             waiting.clear()
+    _give_back(lowest)
     return found
 
 
-def _begun(chunk: Chunk, probes: Probes, k: int, found: Found, lowest: Tensor, least: Tensor) -> Found:
-    """`found`, joined by some of the least bounds, which then are taken out of `lowest`."""
-    flat, closer, wanted = lowest.flatten(1), chunk.closer(probes), chunk.more * k
-    first = _of_people(partial(_first, chunk, lowest, least, wanted), len(probes))
-    if closer:
-        flat[first[1], first[0]] = _looked(closer, first)
-        wanted = k
-    first = _best(flat[first[1], first[0]], first, wanted, len(probes))
-    found = _joined(chunk, found, probes, first, k)
-    flat[first[1], first[0]] = EMPTY
-    return found
+def _first_pairs(chunk: Chunk, people: int, k: int, lowest: Tensor, least: Tensor, second: Second | None) -> Pairs:
+    """Those of about the k least bounds of each person, by second bounds if there are such, which are noted."""
+    wanted = max(k, min(chunk.more * k, least.shape[1] // 2))  # with all blocks, the worst of them would be a limit
+    pairs = _for_people(partial(_first, chunk, lowest, least, wanted), people)
+    flat, place = lowest.flatten(1), (pairs[1], pairs[0])
+    if second:
+        flat[place] = _second_look(second, pairs)
+    return _best(flat[place], pairs, k if second else wanted, people)
 
 
 def _bounds(chunk: Chunk, probes: Probes, allowed: Tensor | None) -> tuple[Tensor, Tensor]:
     """What no distance is below: [q,m,BLOCK], the rows padded to whole blocks, and the least of each block [q,m]."""
-    n, q, below = len(chunk), len(probes), chunk.below(probes)
+    n, q, below = len(chunk), len(probes), chunk.lower_bounds(probes)
     bounds = _room(q, -(-n // BLOCK), BLOCK)
     bounds[:, -1], flat, least = EMPTY, bounds.flatten(1), torch.empty(bounds.shape[:2])
 
@@ -90,11 +92,17 @@ def _bounds(chunk: Chunk, probes: Probes, allowed: Tensor | None) -> tuple[Tenso
 
 
 def _room(*shape: int) -> Tensor:
-    """Room for so many numbers, the same in each search of a thread: to get it takes as long as to fill it."""
+    """Room for so many numbers. Nobody else has it: it is taken, until it is given back."""
     size = math.prod(shape)
-    if len(ROOM.kept) < size:
-        ROOM.kept = torch.empty(size)
-    return ROOM.kept[:size].view(shape)
+    room, KEPT.room = KEPT.room, torch.empty(0)
+    return (room if len(room) >= size else torch.empty(size))[:size].view(shape)
+
+
+def _give_back(room: Tensor) -> None:
+    """For the next search, if it is not much. After an error it is not given back, as threads may still be at it."""
+    whole = room if room._base is None else room._base
+    if whole.numel() <= MOST_KEPT:
+        KEPT.room = whole
 
 
 def _shares(count: int, most: int, few: int = 0) -> Iterable[slice]:
@@ -104,7 +112,7 @@ def _shares(count: int, most: int, few: int = 0) -> Iterable[slice]:
     return row_slices(count, max(1, -(-count // pieces)))
 
 
-def _of_people(work: Callable[[slice], Pairs], people: int) -> Pairs:
+def _for_people(work: Callable[[slice], Pairs], people: int) -> Pairs:
     """What `work` finds for some of them, of all."""
     rows, whose = (torch.cat(column) for column in zip(*all_made(work, _shares(people, people)), strict=True))
     return rows, whose
@@ -131,7 +139,8 @@ def _pairs(chunk: Chunk, probes: Probes, pairs: Pairs, limits: Tensor) -> tuple[
     weights = torch.stack([mean.weights.index_select(0, people) for mean in probes.exact])
     dots = torch.stack([chunk.dots(mean, pairs, probes.shown) for mean in probes.exact])
     products = dots.div_(FINE * chunk.lengths(rows).double()).mul_(weights).float()
-    distances = pushed(1 - (products * own).sum(2).sub_(NOTHING).div_((weights * own).sum(2)))
+    shared = (weights * own).sum(2)
+    distances = pushed(torch.where(shared > 0, 1 - (products * own).sum(2) / shared, EMPTY))
     near = (distances <= limits).nonzero()[:, 0]
     first, weight = products[0].index_select(0, near), weights[0].index_select(0, near)
     seen = weight * own.index_select(0, near)
@@ -143,7 +152,7 @@ def _by_people(pieces: Sequence[tuple[Tensor, Found]], like: Found) -> Found:
     people = torch.cat([people for people, _ in pieces])
     counts = people.bincount(minlength=len(like.ids))
     found = Found.room(len(like.ids), int(counts.max()), like.parts.shape[2])
-    place = torch.arange(len(people)) + (people * int(counts.max()) - (counts.cumsum(0) - counts)[people])
+    place = people * int(counts.max()) + _places(people, counts)
     for whole, *columns in zip(found, *(piece for _, piece in pieces), strict=True):
         whole.flatten(0, 1).index_copy_(0, place, torch.cat(columns))
     return found
@@ -153,43 +162,50 @@ def _first(chunk: Chunk, bounds: Tensor, least: Tensor, k: int, people: slice) -
     """At least k rows of the least bounds: those in the k blocks of the least whose bound is no more than each has."""
     values, blocks = least[people].topk(min(k, least.shape[1]), largest=False, sorted=False)
     whose = torch.arange(len(blocks)).repeat_interleave(blocks.shape[1])
-    return _near(chunk, bounds[people], values.amax(1), (blocks.flatten(), whose), people.start)
+    return _rows_within(chunk, bounds[people], values.amax(1), (blocks.flatten(), whose), people.start)
 
 
 def _within(chunk: Chunk, bounds: Tensor, least: Tensor, limits: Tensor, blocks: slice, people: slice) -> Pairs:
     """All rows of the `blocks` whose bound does not exclude them."""
     whose, block = (least[people, blocks] <= limits[people, None]).nonzero(as_tuple=True)
-    return _near(chunk, bounds[people], limits[people], (block + blocks.start, whose), people.start)
+    return _rows_within(chunk, bounds[people], limits[people], (block + blocks.start, whose), people.start)
 
 
-def _near(chunk: Chunk, bounds: Tensor, limits: Tensor, hits: Pairs, start: int) -> Pairs:
+def _rows_within(chunk: Chunk, bounds: Tensor, limits: Tensor, hits: Pairs, start: int) -> Pairs:
     """The rows of those blocks of those people whose bound is within the `limits` [q]."""
     blocks, whose = hits
-    if chunk.made:
+    if chunk.loops:
         known = bounds.numpy(), limits.contiguous().numpy(), (blocks.contiguous().numpy(), whose.contiguous().numpy())
-        rows, people = map(torch.from_numpy, chunk.made.near(*known))
+        rows, people = map(torch.from_numpy, chunk.loops.rows_within(*known))
         return rows, people.add_(start)
     values = bounds[whose, blocks]
     hit, row = ((values <= limits[whose, None]) & (values < EMPTY)).nonzero(as_tuple=True)
     return blocks[hit] * BLOCK + row, whose[hit] + start
 
 
-def _looked(closer: Callable[[Pairs], Tensor], pairs: Pairs) -> Tensor:
-    """A second, closer bound for each of the `pairs`."""
+def _second_look(second: Second, pairs: Pairs) -> Tensor:
+    """The `second` bound of each of the `pairs`, if there are any."""
     some = _shares(len(pairs[0]), len(pairs[0]), FEW)
-    return torch.cat([torch.empty(0), *all_made(lambda piece: closer((pairs[0][piece], pairs[1][piece])), some)])
+    return torch.cat([torch.empty(0), *all_made(lambda piece: second((pairs[0][piece], pairs[1][piece])), some)])
 
 
 def _best(bounds: Tensor, pairs: Pairs, k: int, people: int) -> Pairs:
-    """Of the `pairs`, those of the k least `bounds` of each person."""
+    """Of the `pairs`, those of the k least `bounds` of each person; of many that are equal, no more."""
     rows, whose = pairs
     counts = whose.bincount(minlength=people)
     if int(counts.max()) <= k:
         return pairs
-    values = torch.full((people, int(counts.max())), EMPTY)
-    values[whose, torch.arange(len(whose)) - (counts.cumsum(0) - counts)[whose]] = bounds
-    near = bounds <= values.kthvalue(k, dim=1).values[whose]
+    values, place = torch.full((people, int(counts.max())), EMPTY), _places(whose, counts)
+    values[whose, place] = bounds
+    kept = torch.zeros_like(values, dtype=torch.bool)
+    kept.scatter_(1, values.topk(k, largest=False, sorted=False).indices, True)
+    near = kept[whose, place]
     return rows[near], whose[near]
+
+
+def _places(people: Tensor, counts: Tensor) -> Tensor:
+    """Which of their own pairs each is, of `people` in order [m]: from 0 on."""
+    return torch.arange(len(people)) - (counts.cumsum(0) - counts)[people]
 
 
 def _in_order(pairs: Sequence[Pairs]) -> Pairs:

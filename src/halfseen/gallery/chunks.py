@@ -13,8 +13,9 @@ from typing import ClassVar, NamedTuple, TypeAlias, TypeVar
 import torch
 from torch import Tensor
 
-from halfseen.gallery.compiled import Kernels, kernels
+from halfseen.gallery.compiled import Loops
 from halfseen.gallery.probes import Mean, Probes
+from halfseen.gallery.tables import GRID, LENGTH
 from halfseen.gallery.threads import crew
 from halfseen.types import Embedding, InputError
 
@@ -32,11 +33,11 @@ class Stored(NamedTuple):
 
 class Chunk(ABC):
     """n rows of the gallery: `ids` [n]. Of those that may be the nearest, `more` times as many as are wanted are
-    measured first."""
+    looked at first. `loops` are what is compiled for them, if anything."""
 
     ids: Tensor
     more: ClassVar[int] = 1
-    compiled_from: ClassVar[int] = 2**15  # rows for which it pays to load what is compiled
+    loops: Loops | None = None
 
     @abstractmethod
     def write(self, start: int, stored: Stored) -> None:
@@ -56,11 +57,11 @@ class Chunk(ABC):
         """[n,P]."""
 
     @abstractmethod
-    def below(self, probes: Probes) -> Callable[[slice, Tensor], None]:
+    def lower_bounds(self, probes: Probes) -> Callable[[slice, Tensor], None]:
         """Writes, of some rows, what no distance is below into those columns of [q,N]: infinity where no part is
         shared."""
 
-    def closer(self, probes: Probes) -> Callable[[Pairs], Tensor] | None:  # noqa: ARG002
+    def second_bounds(self, probes: Probes) -> Second | None:  # noqa: ARG002
         """The same for pairs of rows and people, and next to the distance; None where that costs as much."""
         return None
 
@@ -72,11 +73,6 @@ class Chunk(ABC):
     @abstractmethod
     def lengths(self, rows: Tensor) -> Tensor:
         """Of the vectors of `rows`, in steps of the grid [m,P]."""
-
-    @cached_property
-    def made(self) -> Kernels | None:
-        """What is compiled, where there are enough rows."""
-        return kernels(self.visibility.shape[1]) if len(self) >= self.compiled_from else None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -101,12 +97,13 @@ class Chunk(ABC):
 
 
 Pairs: TypeAlias = tuple[Tensor, Tensor]  # rows and people [M], people in order
+Second: TypeAlias = Callable[[Pairs], Tensor]  # bounds, of pairs
 Some = TypeVar("Some", bound=Chunk)
 Maker: TypeAlias = Callable[[Stored, int], Chunk]  # of room for so many rows of such shape
 
 
-def dots(sums: Tensor, k: Tensor, people: Tensor) -> Tensor:
-    """`sums` float64 [q,p,D] of m `people`, in order, times as many `k` [m,p,D]: [m,p]."""
+def products_of(sums: Tensor, k: Tensor, people: Tensor) -> Tensor:
+    """What `dots` are: `sums` float64 [q,p,D] of m `people`, in order, times as many `k` [m,p,D]: [m,p]."""
     products = torch.zeros(k.shape[:2], dtype=torch.float64)
     ends = people.bincount().cumsum(0).tolist()
     for person, (start, end) in enumerate(pairwise([0, *ends])):
@@ -116,13 +113,16 @@ def dots(sums: Tensor, k: Tensor, people: Tensor) -> Tensor:
     return products
 
 
-def check_numbers(largest: Tensor, most: float, visibility: Tensor) -> None:
-    """What only damage makes would spoil the bounds: NaN, numbers off the grid's end, a visibility beyond 0 to 1."""
-    if not bool((largest <= most).all() & (visibility >= 0).all() & (visibility <= 1).all()):  # NaN: no
+def largest(k: Tensor, length: Tensor, visibility: Tensor) -> Tensor:
+    """Of `k` [n,P,D], in steps of the grid, the largest number of each part. What only damage makes would spoil the
+    bounds and is told: NaN, numbers off the grid's end, vectors of a `length` above 2¹⁶, a visibility beyond 0 to 1."""
+    most = torch.maximum(k.amax(2), -k.amin(2))
+    if not bool(((most <= LENGTH) & (length <= 2 * GRID) & (visibility >= 0) & (visibility <= 1)).all()):  # NaN: no
         raise InputError(
             "the gallery holds a vector or a visibility that is none; `halfseen gallery verify` says which, restore it "
             "from an export"
         )
+    return most
 
 
 def held(chunks: Sequence[Chunk], ids: Sequence[int]) -> tuple[list[int], Embedding]:
@@ -144,7 +144,7 @@ def in_chunks(pieces: Iterable[Stored], total: int, size: int, make: Maker) -> I
         while start < len(piece.ids):
             if chunk is None:
                 chunk = make(piece, min(size, max(total, len(piece.ids) - start)))
-                pool.submit(getattr, chunk, "made")  # what must be compiled is, while others read
+                pool.submit(getattr, chunk, "loops")  # what must be compiled is, while others read
             some = Stored(*(column[start : start + len(chunk) - filled] for column in piece))
             writing.append(pool.submit(chunk.write, filled, some))
             start, filled = start + len(some.ids), filled + len(some.ids)

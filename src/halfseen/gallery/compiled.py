@@ -7,57 +7,64 @@ order. So answers are the same to the last bit with numba and without.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from halfseen.gallery.probes import ROUNDING
-
-MOST = np.float32(1 - ROUNDING)
-TILE = 256  # rows worked on at a time: what is known of them stays in cache
+STRETCH = 256  # rows worked on at a time: what is known of them stays in cache
 LOOSE = {"reassoc", "contract", "nsz"}  # what may be done to sums; infinity stays infinity
 
 
-class Kernels(NamedTuple):
-    """The functions below, compiled."""
+class Loops(NamedTuple):
+    """The functions below, compiled. They take what they need from nowhere else: what is kept would not notice."""
 
-    below: Callable[..., None]
-    near: Callable[..., tuple[Any, Any]]
-    closer: Callable[..., None]
+    lower_bounds: Callable[..., None]
+    rows_within: Callable[..., tuple[Any, Any]]
+    second_bounds: Callable[..., None]
     dots: Callable[..., None]
 
 
 @cache
-def kernels(parts: int) -> Kernels | None:
-    """For so many parts; None where numba is not installed. The first call on a machine takes seconds, as it compiles;
-    others read what that left beside this file, or where numba else keeps it.
+def loops_for(parts: int) -> Loops | None:
+    """For so many parts; None where numba is not installed, or does not work. The first time on a machine takes
+    seconds, as it compiles; later ones read what that left beside this file, or where numba else keeps it.
     """
     try:
         import numba  # noqa: PLC0415  (an extra)
+
+        return None if numba.config.DISABLE_JIT else _loops(numba.njit, parts)
     except ImportError:
         return None
+    except Exception as error:
+        warnings.warn(f"numba does not work here ({error}): searches take longer without it", stacklevel=2)
+        return None
 
+
+def _loops(njit: Callable[..., Any], parts: int) -> Loops:
     def compiled(function: Callable[..., Any], *signatures: str) -> Callable[..., Any]:
-        make = partial(numba.njit, list(signatures), nogil=True, fastmath=LOOSE)
+        make = partial(njit, list(signatures), nogil=True, fastmath=LOOSE)
+        ready: Callable[..., Any]
         try:
-            return make(cache=True)(function)
-        except RuntimeError:  # there is no folder to keep it in
-            return make()(function)
+            ready = make(cache=True)(function)
+        except Exception:
+            ready = make()(function)
+        return ready
 
     table, column, pairs = "float32[:,::1]", "float32[::1]", "UniTuple(int64[::1], 2)"
     rows = f"Tuple((int16[:,::1], {table}, {table}))"
-    return Kernels(
-        below=compiled(
+    return Loops(
+        lower_bounds=compiled(
             of_parts(parts),
             *(
-                f"void({kind}[:,::1], Tuple(({column}, {table})), UniTuple({table}, 2), int64, {table})"
+                f"void({kind}[:,::1], Tuple(({column}, {table})), UniTuple({table}, 2), float32, int64, {table})"
                 for kind in ("int32", "float32")
             ),
         ),
-        near=compiled(near, f"{pairs}(float32[:,:,::1], {column}, {pairs})"),
-        closer=compiled(closer, f"void(UniTuple({table}, 2), {rows}, {pairs}, {column})"),
+        rows_within=compiled(rows_within, f"{pairs}(float32[:,:,::1], {column}, {pairs})"),
+        second_bounds=compiled(second_bounds, f"void(UniTuple({table}, 2), {rows}, {pairs}, float32, {column})"),
         dots=compiled(dots, f"void(Tuple((float64[:,::1], {table})), {rows}, {pairs}, float64[:,::1])"),
     )
 
@@ -66,15 +73,15 @@ def of_parts(parts: int) -> Callable[..., None]:
     """For so many parts: where loops have a known length, all sums stay in registers."""
     more = parts + 2
 
-    def below(products, rows, asked, start, out):  # type: ignore[no-untyped-def]
-        """`out` [q,N] from `start` on = MOST − (products·step + factors·sides)/(weights·sides); infinity over 0.
+    def lower_bounds(products, rows, asked, most, start, out):  # type: ignore[no-untyped-def]
+        """`out` [q,N] from `start` on = most − (products·step + factors·sides)/(weights·sides); infinity over 0.
 
         `rows` are (step, sides), `asked` are (weights, factors).
         """
         (step, sides), (weights, factors) = rows, asked
-        turned = np.empty((parts + more, TILE), np.float32)
-        for first in range(0, len(step), TILE):
-            n = min(TILE, len(step) - first)
+        turned = np.empty((parts + more, STRETCH), np.float32)
+        for first in range(0, len(step), STRETCH):
+            n = min(STRETCH, len(step) - first)
             for i in range(n):
                 for j in range(parts + more):
                     turned[j, i] = sides[first + i, j]
@@ -88,12 +95,13 @@ def of_parts(parts: int) -> Callable[..., None]:
                         shared += turned[j, i] * weights[c, j]
                     for j in range(more):
                         total += turned[parts + j, i] * factors[c, parts + j]
-                    own[i] = MOST - total / shared if shared > 0 else np.float32(np.inf)
+                    own[i] = most - total / shared if shared > 0 else np.float32(np.inf)
 
-    return below
+    lower_bounds.__qualname__ = f"lower_bounds_of_{parts}"  # names the file: in one, two processes mix up two numbers
+    return lower_bounds
 
 
-def near(bounds, limits, hits):  # type: ignore[no-untyped-def]
+def rows_within(bounds, limits, hits):  # type: ignore[no-untyped-def]
     """The rows of some blocks of `bounds` [q,m,B] that are within the limit of whose they are: rows and people.
 
     `hits` are (blocks, people) [h].
@@ -114,8 +122,8 @@ def near(bounds, limits, hits):  # type: ignore[no-untyped-def]
     return rows, whose
 
 
-def closer(mean, chunk, pairs, out):  # type: ignore[no-untyped-def]
-    """`out` [m] = MOST − S/W of `pairs` (rows, people), in float32; infinity over 0.
+def second_bounds(mean, chunk, pairs, most, out):  # type: ignore[no-untyped-def]
+    """`out` [m] = most − S/W of `pairs` (rows, people), in float32; infinity over 0.
 
     `mean` are (sums [q,P·D], weights), `chunk` are (whole, length, sides).
     """
@@ -133,13 +141,11 @@ def closer(mean, chunk, pairs, out):  # type: ignore[no-untyped-def]
                     product += np.float32(k[d]) * s[d]
                 total += product * (sides[row, part] / length[row, part])
                 shared += both
-        out[pair] = MOST - total / shared if shared > 0 else np.float32(np.inf)
+        out[pair] = most - total / shared if shared > 0 else np.float32(np.inf)
 
 
 def dots(mean, chunk, pairs, out):  # type: ignore[no-untyped-def]
-    """`out` [m,P] = sums times numbers of `pairs`, part by part, of the same as `closer` has; 0 where the person shows
-    nothing.
-    """
+    """`out` [m,P] = sums times numbers of `pairs`, part by part, of what `second_bounds` has; 0 of what nobody asks."""
     (sums, weights), (whole, length, _), (rows, people) = mean, chunk, pairs
     dim = whole.shape[1] // length.shape[1]
     for pair in range(len(rows)):

@@ -16,16 +16,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
-from functools import partial
-from typing import Any, NamedTuple
+from functools import cached_property, partial
+from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from halfseen.gallery.chunks import NAMED, Chunk, Pairs, Stored, check_numbers, dots
-from halfseen.gallery.compiled import Kernels
-from halfseen.gallery.probes import LEAST, NOTHING, ROUNDING, Mean, Probes, in_bytes
+from halfseen.gallery.chunks import NAMED, Chunk, Pairs, Second, Stored, largest, products_of
+from halfseen.gallery.compiled import Loops, loops_for
+from halfseen.gallery.probes import LEAST, MOST, Mean, Probes, in_bytes
 from halfseen.gallery.tables import GRID, on_grid
 from halfseen.gallery.threads import by_one
 from halfseen.ops.bytes import HIGHEST, byte_products
@@ -35,6 +36,7 @@ from halfseen.types import Embedding
 LEADING = 3 / 16  # of all dimensions
 EVEN = 16  # numbers of axes are multiples of it
 WIDE = 64  # and rows of bytes long as multiples of this
+LONG = 1024  # numbers of a part; of more, float32 might lose too much
 TURNS = 4  # of the power method that finds the axes
 ASKED, NEAR, WORTH = 64, 0.01, 0.08  # of a sample so many ask for that share; more than WORTH may not be left
 SLACK = 1e-5  # added to squares of lengths, of which float32 loses less
@@ -65,7 +67,7 @@ class Basis:
         rows = Leading.of(Stored(torch.arange(len(sample)), on_grid(sample), sample.visibility), self)
         asked = torch.linspace(0, len(sample) - 1, min(len(sample), ASKED)).long()
         least = torch.empty(len(asked), len(sample))
-        rows.below(Probes.of(Mean.each(sample[asked])))(slice(0, len(sample)), least)
+        rows.lower_bounds(Probes.of(Mean.each(sample[asked])))(slice(0, len(sample)), least)
         near = math.ceil(NEAR * len(sample))
         limit = distances(VisibleParts("cosine"), sample[asked], sample).kthvalue(near, dim=1, keepdim=True).values
         return float((least <= limit).float().mean()) <= WORTH
@@ -73,7 +75,8 @@ class Basis:
 
 @dataclass(frozen=True)
 class Leading(Chunk):
-    """`whole` int16 [n,P·D]; `lead` int8 [n,P·F] times `step` [n] is v·(y − c), but for rounding.
+    """`whole` int16 [n,P·D], in steps of the grid; `lead` int8 [n,P·F], filled up with zeros (`filled`), times `step`
+    [n] is v·(y − c), but for rounding.
 
     `sides` [n,2P+2] are v, v·‖x′‖, the length of what rounding loses, and the length of step·`lead`; `length` [n,P] is
     that of the vectors.
@@ -88,6 +91,7 @@ class Leading(Chunk):
     basis: Basis
 
     more = 3  # a limit that leaves fewer to be measured
+    compiled_from: ClassVar[int] = 2**15  # rows on which it pays to load what is compiled
 
     @staticmethod
     def row_bytes(parts: int, dim: int) -> int:
@@ -113,7 +117,7 @@ class Leading(Chunk):
     def write(self, start: int, stored: Stored) -> None:
         k, v = stored.vectors.float().mul_(GRID), stored.visibility
         length = torch.linalg.vector_norm(k, dim=2).clamp_(min=1)
-        check_numbers(length, 2 * GRID, v)
+        largest(k, length, v)
         held = torch.stack([k[:, part] @ axes for part, axes in enumerate(self.basis.axes)], 1) / length[:, :, None]
         beyond = (1 + SLACK - held.square().sum(2)).clamp_(min=0).sqrt_().mul_(v)
         exact = held.sub_(self.basis.centre).mul_(v[:, :, None]).flatten(1)
@@ -135,43 +139,53 @@ class Leading(Chunk):
         whole = self.whole[rows].view(len(rows), *self.basis.axes.shape[:2]).float()
         return Stored(self.ids[rows], whole.div_(GRID).half(), self.visibility[rows])
 
+    @cached_property
+    def loops(self) -> Loops | None:  # type: ignore[override]
+        return loops_for(len(self.basis.axes)) if len(self) >= self.compiled_from else None
+
     @property
     def visibility(self) -> Tensor:
         return self.sides[:, : len(self.basis.axes)]
 
-    def below(self, probes: Probes) -> Callable[[slice, Tensor], None]:
+    def lower_bounds(self, probes: Probes) -> Callable[[slice, Tensor], None]:
         asked = by_one(partial(_Asked.of, self.basis, probes))
-        if self.made is None:
-            return partial(self._below, asked)
-        return partial(self._below_made, self.made, asked)
+        if self.loops is None:
+            return partial(self._lower_bounds, asked)
+        return partial(self._compiled_bounds, self.loops, asked)
 
-    def _below(self, asked: _Asked, rows: slice, out: Tensor) -> None:
-        total = byte_products(asked.high, self.lead[rows, asked.columns]).float().mul_(self.step[rows])
-        total.addmm_(asked.factors, self.sides[rows].T).sub_(NOTHING).div_(asked.weights @ self.visibility[rows].T)
+    def _lower_bounds(self, asked: _Asked, rows: slice, out: Tensor) -> None:
+        total = self._products(asked, rows).float().mul_(self.step[rows])
+        total.addmm_(asked.factors, self.sides[rows].T).div_(asked.weights @ self.visibility[rows].T)
         total.nan_to_num_(nan=-torch.inf, posinf=-torch.inf, neginf=-torch.inf)  # where no part is shared
-        torch.sub(1 - ROUNDING, total, out=out[:, rows])
+        torch.sub(MOST, total, out=out[:, rows])
 
-    def _below_made(self, made: Kernels, asked: _Asked, rows: slice, out: Tensor) -> None:
+    def _compiled_bounds(self, loops: Loops, asked: _Asked, rows: slice, out: Tensor) -> None:
         """The same in machine code."""
-        products = byte_products(asked.high, self.lead[rows, asked.columns]).numpy()
-        known = self.step[rows].numpy(), self.sides[rows].numpy()
-        made.below(products, known, (asked.weights.numpy(), asked.factors.numpy()), rows.start, out.numpy())
+        known = _arrays((self.step[rows], self.sides[rows])), _arrays((asked.weights, asked.factors))
+        loops.lower_bounds(
+            self._products(asked, rows).contiguous().numpy(), *known, np.float32(MOST), rows.start, out.numpy()
+        )
 
-    def closer(self, probes: Probes) -> Callable[[Pairs], Tensor] | None:
-        return None if self.made is None else partial(self._closer, self.made, _arrays(probes.mean))
+    def _products(self, asked: _Asked, rows: slice) -> Tensor:
+        return byte_products(asked.high, self.lead[rows, asked.columns])
 
-    def _closer(self, made: Kernels, mean: tuple[Any, ...], pairs: Pairs) -> Tensor:
+    def second_bounds(self, probes: Probes) -> Second | None:
+        if self.loops is None or self.basis.axes.shape[1] > LONG:
+            return None
+        return partial(self._second_bounds, self.loops, _arrays(probes.mean))
+
+    def _second_bounds(self, loops: Loops, mean: tuple[Any, ...], pairs: Pairs) -> Tensor:
         out = torch.empty(len(pairs[0]))
-        made.closer(mean, self._arrays, _arrays(pairs), out.numpy())
+        loops.second_bounds(mean, self._arrays, _arrays(pairs), np.float32(MOST), out.numpy())
         return out
 
     def dots(self, mean: Mean, pairs: Pairs, parts: Sequence[int]) -> Tensor:
         out = torch.zeros(len(pairs[0]), len(self.basis.axes), dtype=torch.float64)
-        if self.made is None:
+        if self.loops is None:
             whole = self.whole.index_select(0, pairs[0]).view(len(out), *mean.sums.shape[1:])
-            out[:, parts] = dots(mean.sums[:, parts], whole[:, parts], pairs[1])
+            out[:, parts] = products_of(mean.sums[:, parts], whole[:, parts], pairs[1])
         else:
-            self.made.dots(_arrays(mean), self._arrays, _arrays(pairs), out.numpy())
+            self.loops.dots(_arrays(mean), self._arrays, _arrays(pairs), out.numpy())
         return out
 
     @property
@@ -184,8 +198,9 @@ class Leading(Chunk):
 
 
 class _Asked(NamedTuple):
-    """What is multiplied with the rows: `high` int8 [q,F of some parts], those `columns` of `lead`; all else is over
-    the step of `high`. `weights` [q,P] give W; `factors` [q,2P+2] what is added to the products."""
+    """What is multiplied with the rows: `high` int8 [q,F of some parts], those `columns` of `lead`, and if all are
+    shown what fills a row up; all else is over the step of `high`. `weights` [q,P] give W; `factors` [q,2P+2] what is
+    added to the products."""
 
     columns: slice
     high: Tensor
@@ -200,18 +215,16 @@ class _Asked(NamedTuple):
         base = (t @ basis.centre[:, :, None])[:, :, 0]
         step, high, lost = in_bytes(t.transpose(0, 1))
         lengths = torch.stack([torch.linalg.vector_norm(t, dim=(0, 2)), torch.linalg.vector_norm(lost, dim=1)])
-        shown, count = probes.shown or [0], t.shape[2]
-        columns = slice(shown[0] * count, (shown[-1] + 1) * count)
-        if len(shown) == len(t):  # with what fills a row up
-            columns = slice(0, filled(len(t) * count))
-        whole = F.pad(high.flatten(1), (0, filled(len(t) * count) - len(t) * count)).to(torch.int8)
+        shown, count, wide = probes.shown or [0], t.shape[2], filled(basis.centre.numel())
+        columns = slice(shown[0] * count, (shown[-1] + 1) * count if len(shown) < len(t) else wide)
+        whole = F.pad(high.flatten(1), (0, wide - basis.centre.numel())).to(torch.int8)
         factors = torch.cat([base, beyond, lengths]) / step
         weights = probes.mean.weights / step[:, None]
         return _Asked(columns, whole[:, columns].contiguous(), weights.contiguous(), factors.T.contiguous())
 
 
 def filled(count: int) -> int:
-    """How long rows of so many bytes are: torch multiplies 448 faster than 432."""
+    """How long rows of so many bytes are, if they are not short: torch multiplies 448 faster than 432."""
     return -(-count // WIDE) * WIDE if count > WIDE else count
 
 

@@ -18,8 +18,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from halfseen.gallery.chunks import NAMED, Chunk, Pairs, Stored, check_numbers, dots
-from halfseen.gallery.probes import NOTHING, ROUNDING, Mean, Probes, in_bytes
+from halfseen.gallery.chunks import NAMED, Chunk, Pairs, Stored, largest, products_of
+from halfseen.gallery.probes import MOST, Mean, Probes, in_bytes
 from halfseen.gallery.tables import GRID
 from halfseen.gallery.threads import by_one
 from halfseen.ops.bytes import HIGHEST, byte_products
@@ -65,8 +65,7 @@ class Planes(Chunk):
     def write(self, start: int, stored: Stored) -> None:
         k = stored.vectors.float().mul_(GRID)
         length = torch.linalg.vector_norm(k, dim=2).clamp_(min=1)
-        step = torch.ceil(torch.maximum(k.amax(2), -k.amin(2)) / HIGHEST).clamp_(min=1)
-        check_numbers(step, 2 * HIGHEST, stored.visibility)
+        step = torch.ceil(largest(k, length, stored.visibility) / HIGHEST).clamp_(min=1)
         high = (k * step.reciprocal()[:, :, None]).round_()
         low = k.addcmul_(high, step[:, :, None], value=-1)
         share, lost = stored.visibility / length, torch.linalg.vector_norm(low, dim=2)
@@ -88,21 +87,22 @@ class Planes(Chunk):
     def visibility(self) -> Tensor:
         return self.sides[:, : len(self.low)]
 
-    def below(self, probes: Probes) -> Callable[[slice, Tensor], None]:
-        return partial(self._below, by_one(partial(_Asked.of, probes)))
+    def lower_bounds(self, probes: Probes) -> Callable[[slice, Tensor], None]:
+        return partial(self._lower_bounds, by_one(partial(_Asked.of, probes)))
 
-    def _below(self, asked: _Asked, rows: slice, out: Tensor) -> None:
+    def _lower_bounds(self, asked: _Asked, rows: slice, out: Tensor) -> None:
         weights, slack = (asked.factors @ self.sides[rows].T).chunk(2)
         total = torch.zeros_like(slack)
         for part in asked.parts:
             products = byte_products(asked.high[part], self.high[part, rows])
             total.addcmul_(products.float(), self.pull[part, rows])
-        torch.sub(1 - ROUNDING, total.add_(slack).sub_(NOTHING).div_(weights), out=out[:, rows])
+        total.add_(slack).div_(weights).nan_to_num_(nan=-torch.inf)  # where no part is shared
+        torch.sub(MOST, total, out=out[:, rows])
 
     def dots(self, mean: Mean, pairs: Pairs, parts: Sequence[int]) -> Tensor:
         products = torch.zeros(len(pairs[0]), len(self.low), dtype=torch.float64)
         for part in parts:
-            products[:, part] = dots(mean.sums[:, [part]], self._whole(part, pairs[0])[:, None], pairs[1])[:, 0]
+            products[:, part] = products_of(mean.sums[:, [part]], self._whole(part, pairs[0])[:, None], pairs[1])[:, 0]
         return products
 
     def lengths(self, rows: Tensor) -> Tensor:

@@ -18,9 +18,9 @@ from halfseen.types import Embedding
 PUSH = 0.5  # how much nearer to a negative picture means farther; among people who look alike the best of ¼ to 4
 EMPTY = torch.inf
 ROUNDING = 2e-5  # what float32 may lose on the way to a bound, and more
-FINE = 2.0**36  # steps of a query's numbers: vectors are at most 2¹⁶ steps of the grid long, so products below 2⁵³
+MOST = 1 - ROUNDING  # less a likeness S/W at the most: a bound of the distance
+FINE = 2.0**36  # steps of a query's numbers: vectors are less than 2¹⁶ steps of the grid long, so sums are below 2⁵³
 LEAST = 1e-15  # of the step of bytes
-NOTHING = 1e-25  # taken from every product: where no part is shared, −NOTHING/0 makes the distance infinite
 
 
 class Mean(NamedTuple):
