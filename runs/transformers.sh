@@ -28,6 +28,8 @@ for seeds in $every; do # the control draws as much as the agent of the same see
   run ogfr-5-random-erasure ogfr --row 5-random-erasure --config.agent.drawn "$(erased "$folder/ogfr-6-ogfr-$seeds")"
 done
 seeds=$every
+# The same three by pictures half of which hide somebody: `halfseen world render ROOT --occluded 0.5 ...` in the place of this world,
+# and the rows 4-distillation, 6-ogfr and 5-random-erasure again.
 trunk=(--config.backbone vit_tiny_lite0_s16_224 --recipe.epochs 8 --recipe.speeds backbone.network.blocks 0.5)
 run trunk-bot bot "${trunk[@]}"
 run trunk-pcb pcb "${trunk[@]}"
