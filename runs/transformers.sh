@@ -23,13 +23,22 @@ done
 erased() { # TRAINING: the share of patches that its agent erased at last
   grep '"steps"' "$1/log.jsonl" | tail -n 1 | python -c 'import json, sys; print(json.load(sys.stdin)["erased"])'
 }
-every=$seeds
-for seeds in $every; do # the control draws as much as the agent of the same seed, and teaches as much
-  run ogfr-5-random-erasure ogfr --row 5-random-erasure --config.agent.drawn "$(erased "$folder/ogfr-6-ogfr-$seeds")"
+chance() { # PREFIX: the control draws as much as the agent of the same seed, and teaches as much
+  local every=$seeds
+  for seeds in $every; do
+    run "$1-5-random-erasure" ogfr --row 5-random-erasure --config.agent.drawn "$(erased "$folder/$1-6-ogfr-$seeds")"
+  done
+  seeds=$every
+}
+chance ogfr
+ours=$world
+world=$folder/world-half # half of whose pictures to learn from hide somebody; those to search are the same
+halfseen world render "$world" --ids 200 --images 20 --cameras 6 --size 192x96 --seed 0 --occluded 0.5
+for row in 4-distillation 6-ogfr; do
+  run "ogfr-half-$row" ogfr --row "$row"
 done
-seeds=$every
-# The same three by pictures half of which hide somebody: `halfseen world render ROOT --occluded 0.5 ...` in the place of this world,
-# and the rows 4-distillation, 6-ogfr and 5-random-erasure again.
+chance ogfr-half
+world=$ours
 trunk=(--config.backbone vit_tiny_lite0_s16_224 --recipe.epochs 8 --recipe.speeds backbone.network.blocks 0.5)
 run trunk-bot bot "${trunk[@]}"
 run trunk-pcb pcb "${trunk[@]}"
