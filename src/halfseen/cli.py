@@ -20,7 +20,16 @@ from tyro.conf import FlagCreatePairsOff
 from halfseen import __version__, printing
 from halfseen.cue_verbs import CheckCues, MakeCues
 from halfseen.data_verbs import CheckSet, ExportSet, ListSets
-from halfseen.gallery_verbs import Calibrate, Compact, ExportGallery, Forget, GalleryInfo, ImportGallery, Verify
+from halfseen.gallery_verbs import (
+    Calibrate,
+    Compact,
+    ExportGallery,
+    Forget,
+    GalleryInfo,
+    ImportGallery,
+    Prepare,
+    Verify,
+)
 from halfseen.index_verbs import Index
 from halfseen.report_verbs import Report
 from halfseen.score_verbs import Encode, Evaluate
@@ -115,6 +124,7 @@ GROUPS: dict[str, Verbs] = {
         "forget": Forget,
         "verify": Verify,
         "compact": Compact,
+        "prepare": Prepare,
         "export": ExportGallery,
         "import": ImportGallery,
         "calibrate": Calibrate,

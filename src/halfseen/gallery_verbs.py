@@ -1,4 +1,4 @@
-"""The verbs of `halfseen gallery`: info, forget, verify, compact, export, import, calibrate.
+"""The verbs of `halfseen gallery`: info, prepare, forget, verify, compact, export, import, calibrate.
 
 What needs the extra `search` is imported when it is needed.
 """
@@ -45,6 +45,7 @@ class GalleryInfo:
         model = told["model"]
         times = f"{told['since']} to {told['until']}" if told["since"] else "times unknown"
         size = f"{told['sightings']:,} sightings, {told['bytes'] / 2**20:,.1f} MiB"
+        size += f", {told['prepared']:,} prepared for search" if told["prepared"] else ""
         printing.print_line(f"{shown(self.gallery)}: {size}, {times}")
         printing.print_line(f"model: {model['name']} {model['digest'][:12]}, parts: {', '.join(model['parts'])}")
         for what in ("cameras", "sources"):
@@ -134,6 +135,33 @@ class Compact:
         gallery.compact()
         after = _size(self.gallery)
         printing.print_line(f"{shown(self.gallery)}: {before / 2**20:,.1f} MiB before, {after / 2**20:,.1f} MiB now")
+        return 0
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Keep a large gallery on the disk as searches want it in memory: it opens at once, and takes twice the room.
+
+    `halfseen index` does so by itself."""
+
+    gallery: Positional[Path]
+    """The folder that `halfseen index` wrote."""
+    undo: bool = False
+    """Remove what was kept. Searches then read the gallery itself."""
+
+    def run(self) -> int:
+        from halfseen.gallery.loading import WORTH, prepare, prepared_rows, unprepare  # noqa: PLC0415
+
+        gallery = _open(self.gallery)
+        if self.undo:
+            unprepare(gallery)
+            printing.print_line(f"{shown(self.gallery)}: nothing is prepared any more")
+            return 0
+        with printing.progress_bar("preparing") as progress:
+            prepare(gallery, progress)
+        rest = len(gallery) - (ready := prepared_rows(gallery))
+        few = f"; {rest:,} are read, as fewer than {WORTH:,} in a row are not worth it" if rest else ""
+        printing.print_line(f"{shown(self.gallery)}: {ready:,} sightings are prepared for search{few}")
         return 0
 
 
@@ -231,11 +259,13 @@ def _among(name: str, known: Collection[str]) -> str:
 
 def _told(gallery: Gallery, folder: Path) -> dict[str, Any]:
     from halfseen.gallery.indexing.times import shown_time  # noqa: PLC0415
+    from halfseen.gallery.loading import prepared_rows  # noqa: PLC0415
 
     times = [time for time in gallery.table(["time"])["time"].to_pylist() if time is not None]
     return {
         "sightings": len(gallery),
         "bytes": _size(folder),
+        "prepared": prepared_rows(gallery),
         "since": shown_time(min(times, default=None)),
         "until": shown_time(max(times, default=None)),
         "model": asdict(gallery.model),

@@ -52,6 +52,8 @@ class Index:
     """Encode in bfloat16 where that is safe."""
     watch: bool = False
     """Go on looking for new files until Ctrl-C."""
+    unprepared: bool = False
+    """Do not keep large galleries a second time as searches want them in memory, by which they open at once."""
     cluster: str | None = None
     """A Ray cluster whose machines read and encode: host:port, auto (the one of this machine), or local."""
     json: bool = False
@@ -83,15 +85,27 @@ class Index:
         model = open_model(self.model, self.device, "bfloat16" if self.autocast else "float32")
         gallery = open_or_make(self.gallery, model.facts)
         if self.watch:
-            watch(self.paths, gallery, model, settings, lambda report: self._print(report, gallery))
+            watch(self.paths, gallery, model, settings, lambda report: self._end(report, gallery))
         if self.cluster:
             from halfseen.gallery.indexing.cluster import index_on  # noqa: PLC0415
 
             report = index_on(self.cluster, self.paths, gallery, model, settings, device=self.device)
         else:
             report = index(self.paths, gallery, model, settings)
-        self._print(report, gallery)
+        self._end(report, gallery)
         return 0
+
+    def _end(self, report: Report, gallery: Gallery) -> None:
+        """Prepare and tell."""
+        from halfseen.gallery.loading import prepare  # noqa: PLC0415
+
+        if not self.unprepared:
+            try:
+                with printing.progress_bar("preparing for search") as progress:
+                    prepare(gallery, progress)
+            except InputError as error:
+                printing.print_note(str(error))  # what was indexed is there all the same
+        self._print(report, gallery)
 
     def _print(self, report: Report, gallery: Gallery) -> None:
         if self.json:

@@ -536,8 +536,33 @@ def test_as_plain_python_they_do_the_same(parts: int, monkeypatch: pytest.Monkey
     check(found, exact(query, as_kept(gallery)), 6)
 
 
+@pytest.mark.parametrize("people", [1, 4, 5])
+def test_a_few_people_are_multiplied_in_machine_code(people: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also by the columns of some parts alone; for many torch is faster."""
+    pytest.importorskip("numba", reason="needs the extra fast")
+    gallery, query = leaning(300, 1), leaning(people, 2)
+    calls: list[int] = []
+
+    def counted(queries: Tensor, rows: Tensor) -> Tensor:
+        calls.append(len(queries))
+        return bytes.byte_products(queries, rows)
+
+    monkeypatch.setattr(leading, "byte_products", counted)
+    for shown in ([0, 1, 2, 3, 4, 5], [2, 3], [5]):
+        some = Embedding(query.vectors, torch.zeros_like(query.visibility).index_fill(1, torch.tensor(shown), 1))
+        probes, fast, slow = Probes.of(Mean.each(some)), *torch.full((2, people, 310), -7.0)
+        calls.clear()
+        quick(gallery).lower_bounds(probes)(slice(17, 290), fast)
+        assert calls == [people] * (people > compiled.FEW)
+        led(gallery).lower_bounds(probes)(slice(17, 290), slow)
+        assert torch.allclose(fast, slow, atol=1e-6)
+        assert bool((fast[:, :17] == -7).all())
+
+
 def plain(parts: int) -> Loops:
-    return Loops(compiled.of_parts(parts), compiled.rows_within, compiled.second_bounds, compiled.dots)
+    return Loops(
+        compiled.products, compiled.of_parts(parts), compiled.rows_within, compiled.second_bounds, compiled.dots
+    )
 
 
 def test_equal_distances_go_by_id() -> None:

@@ -14,6 +14,7 @@ import torch
 
 from galleries import DIM, MODEL, PARTS, facts, filled, people
 from halfseen.evaluate import DISTANCES
+from halfseen.gallery import loading
 from halfseen.gallery import search as search_module
 from halfseen.gallery.leading import Basis, Leading
 from halfseen.gallery.planes import Planes
@@ -67,9 +68,9 @@ def test_parts_that_are_not_chosen_count_as_invisible(tmp_path: Path) -> None:
 def test_vectors_take_a_good_part_of_the_machine_and_no_more(
     tmp_path: Path, machine: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search_module, "_machine_memory", lambda: machine)
+    monkeypatch.setattr(loading, "_machine_memory", lambda: machine)
     search = Search(filled(tmp_path))
-    assert (search._loaded.chunks is None) == (machine < 10**5)
+    assert bool(len(search._loaded.rest)) == (machine < 10**5)
     assert len(search.search(Ask(people([5]), count=200))) == 200
 
 
@@ -83,7 +84,7 @@ def test_storing_hardly_moves_a_distance(tmp_path: Path) -> None:
 
 
 def test_a_gallery_that_does_not_fit_into_memory_is_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search_module, "STREAMED", 64)
+    monkeypatch.setattr(loading, "STREAMED", 64)
     gallery, query = filled(tmp_path), people([*range(9)], seed=7)
     asks = [Ask(query[row : row + 1], count=30, unlike=query[row - 1 : row] if row else None) for row in range(9)]
     streamed, held = Search(gallery, memory=0), Search(gallery)
@@ -99,7 +100,7 @@ def test_a_gallery_that_does_not_fit_into_memory_is_streamed(tmp_path: Path, mon
 def test_a_streamed_search_passes_what_came_after_its_last_look(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search_module, "STREAMED", 64)
+    monkeypatch.setattr(loading, "STREAMED", 64)
     gallery, ask = filled(tmp_path, 100), Ask(people([5]), count=100)
     search = Search(gallery, memory=0)
     before = search.search(ask)
@@ -111,7 +112,7 @@ def test_a_streamed_search_passes_what_came_after_its_last_look(
 
 @pytest.mark.parametrize("chunk", [16, 50, 1000])
 def test_refreshing_is_as_good_as_opening_again(tmp_path: Path, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search_module, "CHUNK", chunk)
+    monkeypatch.setattr(loading, "CHUNK", chunk)
     gallery, other, ask = filled(tmp_path, 100), Gallery.open(tmp_path), Ask(people([5]), count=500)
     search = Search(gallery)
     steps: list[Callable[[], object]] = [
@@ -368,12 +369,12 @@ def test_reranking_alike_pictures(tmp_path: Path) -> None:
 
 
 def kinds(search: Search) -> list[type]:
-    return [type(chunk) for chunk in search._loaded.chunks or ()]
+    return [type(chunk) for chunk in search._loaded.chunks]
 
 
 def test_a_gallery_whose_numbers_lead_is_searched_by_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From some size on; what is added later leads by the same numbers, and answers are the same."""
-    monkeypatch.setattr("halfseen.gallery.search.FITTED", 200)
+    monkeypatch.setattr("halfseen.gallery.loading.FITTED", 200)
     monkeypatch.setattr(Basis, "pays", lambda *_: True)
     gallery = filled(tmp_path, 150)
     search, plain = Search(gallery), Search(Gallery.open(tmp_path))
@@ -403,7 +404,7 @@ def test_a_gallery_whose_numbers_lead_is_searched_by_them(tmp_path: Path, monkey
 def test_how_numbers_lead_is_looked_at_again_when_there_are_twice_as_many(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("halfseen.gallery.search.FITTED", 100)
+    monkeypatch.setattr("halfseen.gallery.loading.FITTED", 100)
     answers = iter([False, True])
     monkeypatch.setattr(Basis, "pays", lambda *_: next(answers))
     gallery = filled(tmp_path, 100)
@@ -417,7 +418,7 @@ def test_how_numbers_lead_is_looked_at_again_when_there_are_twice_as_many(
 def test_where_leading_numbers_have_no_room_rows_lie_in_two_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("halfseen.gallery.search.FITTED", 100)
+    monkeypatch.setattr("halfseen.gallery.loading.FITTED", 100)
     monkeypatch.setattr(Basis, "pays", lambda *_: True)
     gallery = filled(tmp_path, 100)
     least, more = (100 * kind.row_bytes(len(MODEL.parts), DIM) for kind in (Planes, Leading))
@@ -431,8 +432,8 @@ def test_where_leading_numbers_have_no_room_rows_lie_in_two_bytes(
 
 def test_a_sample_that_has_gone_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All that is looked at was removed, and compacted away, since the rows were counted."""
-    monkeypatch.setattr("halfseen.gallery.search.FITTED", 100)
-    monkeypatch.setattr(Search, "_sample", lambda *_: people([1])[:0])
+    monkeypatch.setattr("halfseen.gallery.loading.FITTED", 100)
+    monkeypatch.setattr(loading, "_sample", lambda *_: people([1])[:0])
     assert kinds(Search(filled(tmp_path, 100))) == [Planes]
 
 
@@ -479,7 +480,7 @@ def _blind() -> Embedding:
 
 
 def test_sightings_come_from_memory_to_the_last_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search_module, "CHUNK", 64)
+    monkeypatch.setattr(loading, "CHUNK", 64)
     gallery = filled(tmp_path)
     gallery.remove([5, 130])
     wanted = [190, 3, 5, 77, 3, 1000, 64]

@@ -15,9 +15,10 @@ import torch
 
 pytest.importorskip("lance", reason="galleries need pylance: pip install 'halfseen[search]'")
 
-from fixture_types import Refused, Run
+from fixture_types import Refused, Run, SmallDisk
 from halfseen.data.images import read_image, save_image
 from halfseen.evaluate import DISTANCES
+from halfseen.gallery import loading
 from halfseen.gallery.indexing import index as indexing
 from halfseen.gallery.indexing import watching
 from halfseen.gallery.indexing.model import open_model
@@ -124,6 +125,26 @@ def test_index_as_json(folder: Path, weights: Path, run: Run) -> None:
         "known": 0,
         "faults": [],
     }
+
+
+def test_index_prepares_large_galleries(
+    folder: Path, weights: Path, run: Run, small_disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "WORTH", 10)
+    words = ("index", folder, "--gallery", "g", "--model", weights)
+    assert run(*words, "--unprepared")[0] == 0
+    assert not Path("g/prepared").exists()
+    with small_disk(2_000):
+        code, said, err = run(*words)
+    assert (code, said) == (0, "0 pictures → 0 sightings; 16 files known before; g holds 16\n")
+    assert "make room" in err
+    assert [*Path("g/prepared").iterdir()] == []
+    assert run(*words) == (0, said, "")
+    assert len([*Path("g/prepared").iterdir()]) == 1
+    assert json.loads(run("gallery", "info", "g", "--json")[1])["prepared"] == 16
+    answers = run("search", "who.png", "--gallery", "g", "--model", weights)
+    run("gallery", "prepare", "g", "--undo")
+    assert run("search", "who.png", "--gallery", "g", "--model", weights) == answers
 
 
 def test_watching_goes_on_until_ctrl_c(folder: Path, weights: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import torch
 
 from halfseen.data.files import shown
+from halfseen.gallery import prepared
 from halfseen.gallery.tables import GRID, LENGTH, numbers
 from halfseen.types import InputError
 
@@ -34,6 +35,7 @@ def faults_of(gallery: Gallery) -> list[str]:
             ]
         gallery.sources()
         gallery.notes()
+        faults += prepared.faults_in(gallery)
     except InputError as error:
         faults.append(str(error))
     more = [f"{shown(gallery.folder)}: {len(faults):,} faults in all; restore it from an export"]

@@ -39,6 +39,11 @@ class Chunk(ABC):
     more: ClassVar[int] = 1
     loops: Loops | None = None
 
+    @staticmethod
+    @abstractmethod
+    def row_bytes(parts: int, dim: int) -> int:
+        """How much memory a row takes."""
+
     @abstractmethod
     def write(self, start: int, stored: Stored) -> None:
         """Make `stored` the rows from `start` on."""

@@ -31,6 +31,13 @@ def among(column: str, names: Names) -> str:
     return f"{column} IN ({', '.join(map(quoted, sorted(names)))})" if names else "false"
 
 
+def between(after: int, until: int | None) -> str | None:
+    """The images whose id is greater than `after` and not than `until`; None: all."""
+    clauses = [f"_rowid > {after}"] if after >= 0 else []
+    clauses += [f"_rowid <= {until}"] if until is not None else []
+    return " AND ".join(clauses) or None
+
+
 def same_passages(facts: Mapping[int, Fact]) -> str:
     """The images whose ids and `facts` these are, and for the others of their passages."""
     passages = {(fact.source, fact.track) for fact in facts.values() if fact.track}

@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from halfseen.gallery.chunks import NAMED, Chunk, Pairs, Second, Stored, largest, products_of
-from halfseen.gallery.compiled import Loops, loops_for
+from halfseen.gallery.compiled import FEW, Loops, loops_for
 from halfseen.gallery.probes import LEAST, MOST, Mean, Probes, in_bytes
 from halfseen.gallery.tables import GRID, on_grid
 from halfseen.gallery.threads import by_one
@@ -167,7 +167,11 @@ class Leading(Chunk):
         )
 
     def _products(self, asked: _Asked, rows: slice) -> Tensor:
-        return byte_products(asked.high, self.lead[rows, asked.columns])
+        if self.loops is None or len(asked.high) > FEW:
+            return byte_products(asked.high, self.lead[rows, asked.columns])
+        out = torch.empty(len(asked.high), rows.stop - rows.start, dtype=torch.int32)
+        self.loops.products(asked.high.numpy(), self.lead[rows].numpy(), asked.columns.start, out.numpy())
+        return out
 
     def second_bounds(self, probes: Probes) -> Second | None:
         if self.loops is None or self.basis.axes.shape[1] > LONG:

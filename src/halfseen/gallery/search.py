@@ -15,12 +15,9 @@ distances; each is another person, so the nearest counts. All others keep their 
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 from itertools import chain
 from threading import Lock
-from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,56 +25,31 @@ import torch
 from torch import Tensor
 
 from halfseen.gallery import bounds, tables
-from halfseen.gallery.calibration import CROWD, Calibration, Crowd, calibration_of, signs_of
-from halfseen.gallery.chunks import Chunk, Maker, Stored, held, in_chunks
-from halfseen.gallery.leading import Basis, Leading
-from halfseen.gallery.planes import Planes
+from halfseen.gallery.calibration import signs_of
+from halfseen.gallery.chunks import held
+from halfseen.gallery.loading import Loaded, load, streamed
 from halfseen.gallery.probes import EMPTY, Found, Mean, Probes, pushed
-from halfseen.gallery.sightings import Ask, Sighting, State, Where
+from halfseen.gallery.sightings import Ask, Sighting, Where
 from halfseen.gallery.store import Gallery
-from halfseen.gallery.tables import numbers, retried
+from halfseen.gallery.tables import retried
 from halfseen.gallery.threads import by_one
 from halfseen.ops.distance import VisibleParts
 from halfseen.ops.rerank import KReciprocal, rerank
 from halfseen.types import Embedding, InputError
 
-READ = 256  # rows read at a time: so few come out of Lance without a copy, and stay in cache while they are split
-CHUNK = 2**17  # rows searched at a time
-STREAMED = 2**14  # the same where the gallery does not stay in memory
-FITTED = 4096  # rows of a gallery from which on it is looked whether few of the numbers lead
-SAMPLE = 2048  # rows in which that is seen
 PEOPLE = 64  # looked for at a time
 RERANKED = 100  # answers that are ordered anew, or as many as are asked for
-SHARE = 0.6  # of the machine's memory that vectors may take
-
-
-class Loaded(NamedTuple):
-    """A version of the gallery, ready to be searched; `chunks` are None where they are read each time.
-
-    `ids` [N] are in order, `facts` are those of these rows. `basis`: how fresh chunks lead, None where that does not
-    pay, as it was when the gallery had `fitted` rows.
-    """
-
-    state: State
-    chunks: tuple[Chunk, ...] | None
-    basis: Basis | None
-    fitted: int
-    ids: Tensor
-    facts: pa.Table
-    crowd: Crowd | None
-    calibration: Calibration | None
 
 
 class Search:
     """Answers from one gallery, as it was when this was made or last refreshed.
 
-    Vectors stay in memory if they take no more than `memory` bytes (None: a good part of what the machine has);
-    otherwise each search reads them anew.
+    Vectors that do not lie in files that can be mapped (`loading.prepare`) stay in memory if they take no more than
+    `memory` bytes (None: a good part of what the machine has); otherwise each search reads them anew.
     """
 
     def __init__(self, gallery: Gallery, *, memory: int | None = None) -> None:
-        self.gallery, self._one = gallery, Lock()
-        self._memory = int(SHARE * _machine_memory()) if memory is None else memory
+        self.gallery, self._one, self._memory = gallery, Lock(), memory
         self._loaded = retried(lambda: self._load(None), gallery.refresh)
 
     def __len__(self) -> int:
@@ -108,10 +80,10 @@ class Search:
 
     def embedding(self, ids: Sequence[int]) -> tuple[list[int], Embedding]:
         """The images with these `ids` that are there, as `Gallery.embedding`, from memory if they lie there."""
-        chunks = self._loaded.chunks
-        if not chunks:
+        loaded = self._loaded
+        if len(loaded.rest) or not loaded.chunks:
             return self.gallery.embedding(ids)
-        return by_one(lambda: held(chunks, ids))
+        return by_one(lambda: held(loaded.chunks, ids))
 
     def probes(self, asks: Sequence[Ask]) -> Probes:
         """What is compared with the gallery."""
@@ -145,7 +117,7 @@ class Search:
         """What one pass over all chunks finds."""
         found = Found.room(len(probes), 0, len(self.gallery.model.parts))
         masks = {where: _meant(loaded.facts, where) for where in set(wheres) if where}
-        for chunk in self._streamed(loaded.ids) if loaded.chunks is None else loaded.chunks:
+        for chunk in chain(loaded.chunks, streamed(self.gallery, loaded)):
             allowed = None
             if masks:
                 place = torch.searchsorted(loaded.ids, chunk.ids)
@@ -153,6 +125,9 @@ class Search:
                 allowed = torch.stack([masks[w][place] if w else everywhere for w in wheres])
             found = bounds.search(chunk, probes, k, found, allowed)
         return found
+
+    def _load(self, before: Loaded | None) -> Loaded:
+        return load(self.gallery, self._memory, before)
 
     def _each(self, pictures: Embedding, ask: Ask) -> Mean:
         shape, wanted = tuple(pictures.vectors.shape[1:]), (len(self.gallery.model.parts), self.gallery.model.dim)
@@ -230,49 +205,6 @@ class Search:
         found[torch.isin(ids, torch.tensor(kept))] = pushed(torch.cat([mean, distances[len(ask.queries) :]]))
         return found
 
-    # --- loading ---
-
-    def _load(self, before: Loaded | None) -> Loaded:
-        """The gallery as it is now; of the chunks of `before` those rows are kept that are still there."""
-        state, calibration = self.gallery.state, calibration_of(self.gallery)
-        old = (before.chunks or ()) if before and self.gallery.follows(before.state) else ()
-        table = self.gallery.table(tables.FACTS)
-        ids = torch.tensor(table["_rowid"].to_numpy(), dtype=torch.int64)
-        chunks: tuple[Chunk, ...] | None = None
-        shape = len(self.gallery.model.parts), self.gallery.model.dim
-        plain, leads = (len(ids) * kind.row_bytes(*shape) <= self._memory for kind in (Planes, Leading))
-        basis, fitted = (before.basis, before.fitted) if old and before and leads else (None, 0)
-        if plain:
-            if leads and len(ids) >= max(FITTED, 2 * fitted):
-                basis, fitted = self._basis(ids)
-            last = max((int(chunk.ids.max()) for chunk in old), default=-1)
-            make: Maker = partial(Leading.room, basis=basis) if basis else Planes.room
-            fresh = in_chunks(self._pieces(last), int((ids > last).sum()), CHUNK, make)
-            chunks = tuple(some for chunk in chain(old, fresh) if len(some := chunk.among(ids)))
-        crowd = Crowd.of(self._sample(ids, CROWD)) if calibration else None
-        return Loaded(state, chunks, basis, fitted, ids, table, crowd, calibration)
-
-    def _basis(self, ids: Tensor) -> tuple[Basis | None, int]:
-        """How the numbers of the gallery lead, if that pays, and of how many rows that holds."""
-        sample = self._sample(ids, SAMPLE)
-        if 2 * len(sample) < min(len(ids), SAMPLE):  # most of it was removed meanwhile
-            return None, 0
-        return (basis if (basis := Basis.of(sample)).pays(sample) else None), len(ids)
-
-    def _sample(self, ids: Tensor, size: int) -> Embedding:
-        return self.gallery.embedding(ids[:: max(1, -(-len(ids) // size))].tolist())[1]
-
-    def _streamed(self, ids: Tensor) -> Iterator[Chunk]:
-        chunks = in_chunks(self._pieces(), len(ids), STREAMED, Planes.room)
-        return (some for chunk in chunks if len(some := chunk.among(ids)))
-
-    def _pieces(self, after: int = -1) -> Iterator[Stored]:
-        """The rows whose ids are greater than `after`, as they come from the disk."""
-        for batch in self.gallery.scan(("vectors", "visibility"), READ, after=after):
-            vectors = numbers(batch["vectors"]).view(len(batch), len(self.gallery.model.parts), self.gallery.model.dim)
-            ids = torch.tensor(batch["_rowid"].to_numpy(), dtype=torch.int64)
-            yield Stored(ids, vectors, numbers(batch["visibility"]))
-
 
 def _wanted(ask: Ask) -> int:
     return max(ask.count, RERANKED) if ask.rerank else ask.count
@@ -294,7 +226,3 @@ def _meant(facts: pa.Table, where: Where) -> Tensor:
 def _bools(column: pa.ChunkedArray) -> Tensor:
     """[N], false where nothing is known."""
     return torch.tensor(pc.fill_null(column, False).to_numpy())
-
-
-def _machine_memory() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -21,10 +21,12 @@ import pyarrow as pa
 import torch
 
 from halfseen.data.files import shown
+from halfseen.gallery.conditions import between
 from halfseen.gallery.leading import Leading
+from halfseen.gallery.loading import Loaded
 from halfseen.gallery.machines import ray, told
 from halfseen.gallery.probes import Found, Probes
-from halfseen.gallery.search import Loaded, Search
+from halfseen.gallery.search import Search
 from halfseen.gallery.sightings import Ask, ModelFacts, Sighting, State, Where
 from halfseen.gallery.store import AHEAD, IMAGES, Gallery
 from halfseen.gallery.tables import VanishedError, guarded, joined, lance, local, retried
@@ -67,11 +69,13 @@ class Part(Gallery):
     def table(self, columns: Sequence[str]) -> pa.Table:
         return self._table(list(columns), self._share.rows).sort_by("_rowid")
 
-    def scan(self, columns: Sequence[str], rows: int, after: int = -1) -> Iterator[pa.RecordBatch]:
+    def scan(
+        self, columns: Sequence[str], rows: int, after: int = -1, until: int | None = None
+    ) -> Iterator[pa.RecordBatch]:
         with self._reading() as images:
             yield from images.to_batches(
                 columns=list(columns),
-                filter=f"_rowid > {after} AND {self._share.rows}" if after >= 0 else self._share.rows,
+                filter=" AND ".join(filter(None, [self._share.rows, between(after, until)])),
                 with_row_id=True,
                 batch_size=rows,
                 batch_readahead=4,

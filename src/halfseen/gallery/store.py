@@ -21,9 +21,9 @@ from typing import Any, Literal, TypeAlias
 import pyarrow as pa
 
 from halfseen.data.files import shown
-from halfseen.gallery import finished, tables
+from halfseen.gallery import finished, prepared, tables
 from halfseen.gallery.checking import faults_of
-from halfseen.gallery.conditions import among, condition, older, quoted, same_passages
+from halfseen.gallery.conditions import among, between, condition, older, quoted, same_passages
 from halfseen.gallery.exchange import export_images, import_images
 from halfseen.gallery.sightings import Fact, ModelFacts, State, Where
 from halfseen.gallery.tables import Dataset, guarded, numbers, retried
@@ -183,6 +183,7 @@ class Gallery:
         with self._writing() as images:
             tables.compact(images, FRAGMENT, grace)
             finished.compact_finished(self.folder, grace)
+        prepared.drop(self)
 
     def known(self, digests: Iterable[str]) -> set[str]:
         """Those of `digests` whose files are done: indexed as a whole, even if their images were forgotten since."""
@@ -234,12 +235,14 @@ class Gallery:
         """These columns of all images and `_rowid`, their ids, which are in order."""
         return pa.concat_tables(self._select(list(columns), None, Where())).sort_by("_rowid")
 
-    def scan(self, columns: Sequence[str], rows: int, after: int = -1) -> Iterator[pa.RecordBatch]:
-        """The images whose id is greater than `after`, `rows` at a time, with their ids in the column `_rowid`."""
+    def scan(
+        self, columns: Sequence[str], rows: int, after: int = -1, until: int | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """The images whose id is greater than `after` and not than `until`, `rows` at a time, with `_rowid`, the id."""
         with self._reading() as images:
             yield from images.to_batches(
                 columns=list(columns),
-                filter=f"_rowid > {after}" if after >= 0 else None,
+                filter=between(after, until),
                 with_row_id=True,
                 batch_size=rows,
                 batch_readahead=4,

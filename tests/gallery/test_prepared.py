@@ -1,0 +1,329 @@
+"""Rows kept as they lie in memory: the same answers, of the gallery that is there, and of nothing forgotten."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import fields
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from fixture_types import Run, SmallDisk
+from galleries import MODEL, PARTS, facts, filled, people
+from halfseen.gallery import loading, prepared, tables
+from halfseen.gallery.leading import Basis, Leading
+from halfseen.gallery.loading import prepare, prepared_rows, unprepare
+from halfseen.gallery.planes import Planes
+from halfseen.gallery.search import Search
+from halfseen.gallery.sharded import Part, Share
+from halfseen.gallery.sightings import Ask, Sighting
+from halfseen.gallery.store import Gallery
+from halfseen.types import InputError
+
+pytest.importorskip("lance", reason="the extra `search` is not installed")
+
+ROWS, LONG = 300, 100
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of 100 rows, written for 40; all numbers lead where nothing else is said."""
+    monkeypatch.setattr(loading, "CHUNK", LONG)
+    monkeypatch.setattr(loading, "WORTH", 40)
+    monkeypatch.setattr(loading, "FITTED", 10)
+    monkeypatch.setattr(Basis, "pays", lambda *_: True)
+
+
+def answers(search: Search) -> list[list[Sighting]]:
+    return search.searches([Ask(people([row], seed=9), count=400) for row in range(6)])
+
+
+def read(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> list[list[Sighting]]:
+    """The answers without any file."""
+    with monkeypatch.context() as patch:
+        patch.setattr(prepared, "files_of", lambda _: iter(()))
+        return answers(Search(Gallery.open(gallery.folder)))
+
+
+def files(gallery: Gallery) -> list[Path]:
+    return sorted(Path(gallery.folder, prepared.FOLDER).glob("*"))
+
+
+def not_read(*_: Any, **__: Any) -> NoReturn:
+    raise AssertionError("the gallery was read")
+
+
+@pytest.mark.parametrize("leads", [True, False])
+def test_what_is_prepared_is_not_read_and_answers_the_same(
+    tmp_path: Path, leads: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Basis, "pays", lambda *_: leads)
+    gallery = filled(tmp_path, ROWS)
+    wanted = answers(Search(gallery))
+    heard: list[tuple[int, int]] = []
+    assert prepare(gallery, lambda *how: heard.append(how)) == ROWS == prepared_rows(gallery)
+    assert heard == [(100, ROWS), (200, ROWS), (ROWS, ROWS)]
+    assert len(files(gallery)) == 3
+    assert prepare(gallery) == 0, "all of it is there"
+    assert gallery.verify() == []
+    with monkeypatch.context() as patch:
+        patch.setattr(Gallery, "scan", not_read)
+        for memory in (None, 0):
+            search = Search(Gallery.open(tmp_path), memory=memory)
+            assert [type(chunk) for chunk in search._loaded.chunks] == [Leading if leads else Planes] * 3
+            assert answers(search) == wanted
+            assert search.embedding([5, 250])[0] == [5, 250]
+        patch.setattr(prepared, "files_of", lambda _: iter(()))
+        with pytest.raises(AssertionError, match="the gallery was read"):
+            Search(Gallery.open(tmp_path))
+    unprepare(gallery)
+    assert files(gallery) == []
+    assert answers(Search(gallery)) == wanted
+
+
+def test_what_comes_later_is_read_until_it_is_prepared_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery = filled(tmp_path, ROWS)
+    prepare(gallery)
+    first = [path.stat().st_mtime_ns for path in files(gallery)]
+    running = Search(Gallery.open(tmp_path))
+    basis = running._loaded.basis
+    assert basis is not None
+    gallery.add(people([7] * 30), facts(30, ROWS))
+    assert prepare(gallery) == 0, "a few are not worth a file"
+    for memory in (None, 0):
+        assert answers(Search(gallery, memory=memory)) == read(gallery, monkeypatch)
+    fresh = Search(gallery)._loaded
+    assert fresh.basis is not None
+    assert torch.equal(fresh.basis.axes, basis.axes), "those of the files, until there are twice as many"
+    gallery.add(people([8] * 90), facts(90, ROWS + 30))
+    assert prepare(gallery) == 120
+    assert [path.stat().st_mtime_ns for path in files(gallery)[:3]] == first
+    assert len(files(gallery)) == 5
+    assert answers(Search(gallery)) == read(gallery, monkeypatch)
+    assert running.refresh()
+    assert answers(running) == read(gallery, monkeypatch)
+
+
+def test_what_is_removed_is_no_answer_and_what_is_forgotten_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gallery = filled(tmp_path, ROWS)
+    prepare(gallery)
+    running = Search(Gallery.open(tmp_path))
+    gallery.remove([3, 4, 120])
+    assert len(files(gallery)) == 3
+    assert prepared_rows(gallery) == ROWS - 3
+    search = Search(gallery)
+    assert {3, 4, 120}.isdisjoint(each.id for each in answers(search)[0])
+    assert answers(search) == read(gallery, monkeypatch)
+    gallery.compact()
+    assert [path.name[:16] for path in files(gallery)] == [f"{200:016d}"]
+    assert answers(Search(gallery)) == read(gallery, monkeypatch)
+    Path(gallery.folder, prepared.FOLDER, ".1234.part").write_bytes(b"broken off")
+    gallery.forget(person=[250])
+    assert files(gallery) == []
+    assert prepare(gallery) == len(gallery)
+    assert answers(Search(gallery)) == read(gallery, monkeypatch)
+    assert running.refresh()
+    assert answers(running) == read(gallery, monkeypatch)
+    held = torch.cat([load_file(path)["ids"] for path in files(gallery)])
+    assert {3, 4, 120, 250}.isdisjoint(held.tolist())
+
+
+def test_of_a_file_most_of_which_is_gone_nothing_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gap between two files, too, is read and filled."""
+    gallery = filled(tmp_path, ROWS)
+    prepare(gallery)
+    gallery.remove(range(110, 140))
+    assert prepared_rows(gallery) == 200
+    assert answers(Search(gallery)) == read(gallery, monkeypatch)
+    gallery.compact()
+    assert prepare(gallery) == 70
+    assert [path.name[:16] for path in files(gallery)] == [f"{first:016d}" for first in (0, 100, 200)]
+    assert answers(Search(gallery)) == read(gallery, monkeypatch)
+
+
+def test_what_goes_while_it_is_prepared_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery, other = filled(tmp_path, ROWS), Gallery.open(tmp_path)
+    told = iter([lambda: other.forget(before=150.0)])
+
+    def hears(*_: int) -> None:
+        next(told, lambda: None)()
+
+    prepare(gallery, hears)
+    held = torch.cat([load_file(path)["ids"] for path in files(gallery)])
+    assert {*held.tolist()} <= {*gallery.rows()} == {*other.rows()}
+    assert answers(Search(gallery)) == read(gallery, monkeypatch)
+    everything = filled(tmp_path / "all", ROWS)
+    every = Gallery.open(tmp_path / "all")
+
+    def empties(*_: int) -> None:
+        every.remove(range(ROWS))
+
+    assert prepare(everything, empties) == LONG
+    assert len(files(everything)) == 1
+
+
+def test_files_of_another_history_are_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy of an earlier day is put back without the folder of these files, and grows again by other rows."""
+    place = tmp_path / "g"
+    gallery = filled(place, 150)
+    shutil.copytree(place / "images.lance", tmp_path / "copy")
+    gallery.add(people([3] * 150, seed=1), facts(150, 150))
+    prepare(gallery)
+    shutil.rmtree(place / "images.lance")
+    (tmp_path / "copy").rename(place / "images.lance")
+    gallery = Gallery.open(place)
+    gallery.add(people([row % 40 for row in range(150)], seed=2), facts(150, 150))
+    assert prepared_rows(gallery) == 100, "the rows that both histories have in whole files"
+    assert answers(Search(gallery)) == read(gallery, monkeypatch)
+    gallery.compact()
+    assert len(files(gallery)) == 1
+    prepare(gallery)
+    assert answers(Search(gallery)) == read(gallery, monkeypatch)
+    shutil.rmtree(place / "images.lance")
+    shutil.rmtree(place / "sources.lance")
+    gallery = filled(place, ROWS, persons=7)  # another gallery, in the same place
+    assert prepared_rows(gallery) == 0
+    assert answers(Search(gallery)) == read(gallery, monkeypatch)
+    assert prepare(gallery) == ROWS
+    assert answers(Search(gallery)) == read(gallery, monkeypatch)
+
+
+def test_galleries_that_do_not_know_when_rows_were_stored_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those made by early versions."""
+    schema = tables.image_schema(len(PARTS), 16, b"0")
+    field = schema.get_field_index("stored")
+    monkeypatch.setattr(tables, "image_schema", lambda *words: _noted(schema.remove(field), *words))
+    gallery = filled(tmp_path, ROWS)
+    prepare(gallery)
+    assert prepared_rows(gallery) == 0
+    assert len(answers(Search(gallery))[0]) == ROWS
+
+
+def _noted(schema: Any, _: int, __: int, note: bytes) -> Any:
+    return schema.with_metadata({**schema.metadata, tables.MODEL: note})
+
+
+def test_shards_take_their_rows_only(tmp_path: Path) -> None:
+    gallery = filled(tmp_path, 2500)
+    wanted = {row["_rowid"] for row in Part(str(tmp_path), MODEL, Share(1, 2), 2).table([]).to_pylist()}
+    prepare(gallery)
+    for number, of in ((0, 1), (1, 2)):
+        part = Part(str(tmp_path), MODEL, Share(number, of), gallery.state.version)
+        found = {int(id) for chunk in Search(part)._loaded.chunks for id in chunk.ids}
+        assert found == (set(gallery.rows()) if of == 1 else wanted)
+
+
+@pytest.fixture
+def harmed(tmp_path: Path) -> tuple[Gallery, Path]:
+    gallery = filled(tmp_path, ROWS)
+    prepare(gallery)
+    return gallery, files(gallery)[1]
+
+
+def test_a_file_that_was_cut_is_passed_over(harmed: tuple[Gallery, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery, path = harmed
+    wanted = read(gallery, monkeypatch)
+    for length in (path.stat().st_size - 1, 1000, 3, 0):
+        path.write_bytes(path.read_bytes()[:length])
+        assert answers(Search(gallery)) == wanted
+        (told,) = gallery.verify()
+        assert "cannot be read" in told
+        assert told.endswith("delete it, and `halfseen gallery prepare` makes it anew")
+        assert "\n" not in told
+    assert prepare(gallery) == LONG
+    assert gallery.verify() == []
+
+
+def test_verify_tells_of_a_byte_that_has_changed(harmed: tuple[Gallery, Path]) -> None:
+    gallery, path = harmed
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 4
+    path.write_bytes(content)
+    assert gallery.verify() == [f"{path} has changed; delete it, and `halfseen gallery prepare` makes it anew"]
+    path.unlink()
+    assert gallery.verify() == []
+
+
+def test_a_header_of_another_kind_is_passed_over(harmed: tuple[Gallery, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery, path = harmed
+    for word, other in ((b'"layout":"1"', b'"layout":"0"'), (b'"leading"', b'"leaping"')):
+        content = path.read_bytes()
+        assert content.count(word) == 1
+        path.write_bytes(content.replace(word, other))
+        assert prepared_rows(gallery) == ROWS - LONG
+        assert answers(Search(gallery)) == read(gallery, monkeypatch)
+        path.write_bytes(content)
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, small_disk: SmallDisk) -> None:
+    gallery = filled(tmp_path, ROWS)
+    prepare(gallery)
+    size = files(gallery)[0].stat().st_size
+    unprepare(gallery)
+    for room in (0, 2_000, size - 1):
+        with small_disk(room), pytest.raises(InputError, match="make room"):
+            prepare(gallery)
+        assert files(gallery) == []
+    assert prepare(gallery) == ROWS
+
+
+def test_what_has_no_room_is_not_begun(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(tmp_path, ROWS)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**6, 10**6 - 9, 9))
+    code, _, said = run("gallery", "prepare", tmp_path)
+    assert code == 2
+    assert "make room, or leave it" in said
+
+
+def test_the_verbs(tmp_path: Path, run: Run) -> None:
+    filled(tmp_path, ROWS + 30)
+    code, said, _ = run("gallery", "prepare", tmp_path)
+    assert code == 0
+    assert f"{ROWS + 30} sightings are prepared for search" in said
+    filled_later = Gallery.open(tmp_path)
+    filled_later.add(people([1] * 20), facts(20, 400))
+    code, said, _ = run("gallery", "prepare", tmp_path)
+    assert "330 sightings are prepared for search; 20 are read, as fewer than 40 in a row are not worth it" in said
+    assert "330 prepared for search" in run("gallery", "info", tmp_path)[1]
+    assert json.loads(run("gallery", "info", tmp_path, "--json")[1])["prepared"] == 330
+    assert "nothing is prepared any more" in run("gallery", "prepare", tmp_path, "--undo")[1]
+    assert files(filled_later) == []
+    assert "prepared" not in run("gallery", "info", tmp_path)[1]
+    assert run("gallery", "prepare", tmp_path / "none")[0] == 2
+
+
+def test_the_meaning_of_what_is_kept() -> None:
+    """Who changes what a chunk holds, or what it means, raises `LAYOUT`, and this with it."""
+    found = {kind.__name__: [field.name for field in fields(kind)] for kind in (Leading, Planes, Basis)}
+    assert (prepared.LAYOUT, found) == (
+        "1",
+        {
+            "Leading": ["ids", "whole", "lead", "step", "sides", "length", "basis"],
+            "Planes": ["ids", "high", "low", "step", "length", "pull", "sides"],
+            "Basis": ["axes", "centre"],
+        },
+    )
+
+
+def test_a_copied_folder_takes_it_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery = filled(tmp_path / "g", ROWS)
+    prepare(gallery)
+    shutil.copytree(tmp_path / "g", tmp_path / "h")
+    os.rename(tmp_path / "g", tmp_path / "i")  # noqa: PTH104
+    for place in ("h", "i"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Gallery, "scan", not_read)
+            assert len(answers(Search(Gallery.open(tmp_path / place)))[0]) == ROWS
+    other = Gallery.open(tmp_path / "h")
+    other.compact(grace=timedelta(0))
+    assert prepared_rows(other) == ROWS
