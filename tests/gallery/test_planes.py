@@ -536,6 +536,23 @@ def test_as_plain_python_they_do_the_same(parts: int, monkeypatch: pytest.Monkey
     check(found, exact(query, as_kept(gallery)), 6)
 
 
+def test_each_of_many_people_finds_what_is_theirs() -> None:
+    """They are shared among threads; some may see few rows, and find fewer than others."""
+    gallery, query = leaning(400, 1), leaning(45, 2)
+    allowed = torch.ones(45, 400, dtype=torch.bool)
+    allowed[20:, 3:], allowed[44] = False, False
+    for kept in (split, quick):
+        together = search(kept(gallery), Probes.of(Mean.each(query)), 9, Found.room(45, 0, 6), allowed)
+        for row in (0, 19, 20, 43, 44):
+            alone = Probes.of(Mean.each(query[row : row + 1]))
+            found = search(kept(gallery), alone, 9, Found.room(1, 0, 6), allowed[row : row + 1])
+            wide = found.distances.shape[1]
+            assert wide <= (9 if row < 20 else 3)
+            for column, own in zip(together, found, strict=True):
+                assert torch.equal(column[row, :wide], own[0])
+            assert bool((together.distances[row, wide:] == EMPTY).all())
+
+
 @pytest.mark.parametrize("people", [1, 4, 5])
 def test_a_few_people_are_multiplied_in_machine_code(people: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also by the columns of some parts alone; for many torch is faster."""

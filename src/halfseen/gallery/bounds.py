@@ -9,8 +9,7 @@ much faster in float32, that is a second bound before.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
 from threading import local
 
 import torch
@@ -23,6 +22,7 @@ from halfseen.ops.distance import row_slices
 
 BLOCK = 32  # rows of which only the least bound is looked at first
 TILE = 2**19  # bounds worked on at a time, by each thread
+PEOPLE = 16  # looked for at a time, by each thread
 PAIRS = 1024  # of a row and a person, measured at a time
 FEW = 256  # pairs that one thread measures sooner than two
 LOOKED_AT = 2**21  # pairs looked at together, which may all have to be measured
@@ -43,6 +43,21 @@ KEPT = _Kept()
 def search(chunk: Chunk, probes: Probes, k: int, found: Found, allowed: Tensor | None) -> Found:
     """`found`, joined by those rows of `chunk` that are nearer and `allowed`, bool [q,n] (None: all)."""
     lowest, least = _bounds(chunk, probes, allowed)
+
+    def nearest(people: slice) -> Found:
+        return _nearest(chunk, probes.some(people), k, found.some(people), lowest[people], least[people])
+
+    if len(probes) < max(2, torch.get_num_threads()):
+        found = _nearest(chunk, probes, k, found, lowest, least)  # several threads for each person
+    else:
+        probes.exact  # noqa: B018  (before all threads want it)
+        found = Found.stacked(all_made(nearest, _shares(len(probes), PEOPLE)))
+    _give_back(lowest)
+    return found
+
+
+def _nearest(chunk: Chunk, probes: Probes, k: int, found: Found, lowest: Tensor, least: Tensor) -> Found:
+    """The same from bounds, which it spoils."""
     second = chunk.second_bounds(probes)
     if bool((found.limits(k) == EMPTY).any()):  # somebody has no limit yet
         first = _first_pairs(chunk, len(probes), k, lowest, least, second)
@@ -52,7 +67,7 @@ def search(chunk: Chunk, probes: Probes, k: int, found: Found, allowed: Tensor |
     step = max(1, LOOKED_AT // (BLOCK * len(probes)))
     for start in range(0, least.shape[1], step):
         blocks = slice(start, min(start + step, least.shape[1]))
-        waiting.append(_for_people(partial(_within, chunk, lowest, least, found.limits(k), blocks), len(probes)))
+        waiting.append(_within(chunk, lowest, least, found.limits(k), blocks))
         if blocks.stop == least.shape[1] or sum(len(people) for _, people in waiting) >= ENOUGH:
             pairs = _in_order(waiting)
             if second:
@@ -60,14 +75,13 @@ def search(chunk: Chunk, probes: Probes, k: int, found: Found, allowed: Tensor |
                 pairs = pairs[0][near], pairs[1][near]
             found = _joined(chunk, found, probes, pairs, k)
             waiting.clear()
-    _give_back(lowest)
     return found
 
 
 def _first_pairs(chunk: Chunk, people: int, k: int, lowest: Tensor, least: Tensor, second: Second | None) -> Pairs:
     """Those of about the k least bounds of each person, by second bounds if there are such, which are noted."""
     wanted = max(k, min(chunk.more * k, least.shape[1] // 2))  # with all blocks, the worst of them would be a limit
-    pairs = _for_people(partial(_first, chunk, lowest, least, wanted), people)
+    pairs = _first(chunk, lowest, least, wanted)
     flat, place = lowest.flatten(1), (pairs[1], pairs[0])
     if second:
         flat[place] = _second_look(second, pairs)
@@ -112,12 +126,6 @@ def _shares(count: int, most: int, few: int = 0) -> Iterable[slice]:
     return row_slices(count, max(1, -(-count // pieces)))
 
 
-def _for_people(work: Callable[[slice], Pairs], people: int) -> Pairs:
-    """What `work` finds for some of them, of all."""
-    rows, whose = (torch.cat(column) for column in zip(*all_made(work, _shares(people, people)), strict=True))
-    return rows, whose
-
-
 def _joined(chunk: Chunk, found: Found, probes: Probes, pairs: Pairs, k: int) -> Found:
     """`found`, joined by what the `pairs` of rows and people, who come in order, are apart."""
     if not len(pairs[0]):
@@ -158,29 +166,29 @@ def _by_people(pieces: Sequence[tuple[Tensor, Found]], like: Found) -> Found:
     return found
 
 
-def _first(chunk: Chunk, bounds: Tensor, least: Tensor, k: int, people: slice) -> Pairs:
+def _first(chunk: Chunk, bounds: Tensor, least: Tensor, k: int) -> Pairs:
     """At least k rows of the least bounds: those in the k blocks of the least whose bound is no more than each has."""
-    values, blocks = least[people].topk(min(k, least.shape[1]), largest=False, sorted=False)
+    values, blocks = least.topk(min(k, least.shape[1]), largest=False, sorted=False)
     whose = torch.arange(len(blocks)).repeat_interleave(blocks.shape[1])
-    return _rows_within(chunk, bounds[people], values.amax(1), (blocks.flatten(), whose), people.start)
+    return _rows_within(chunk, bounds, values.amax(1), (blocks.flatten(), whose))
 
 
-def _within(chunk: Chunk, bounds: Tensor, least: Tensor, limits: Tensor, blocks: slice, people: slice) -> Pairs:
+def _within(chunk: Chunk, bounds: Tensor, least: Tensor, limits: Tensor, blocks: slice) -> Pairs:
     """All rows of the `blocks` whose bound does not exclude them."""
-    whose, block = (least[people, blocks] <= limits[people, None]).nonzero(as_tuple=True)
-    return _rows_within(chunk, bounds[people], limits[people], (block + blocks.start, whose), people.start)
+    whose, block = (least[:, blocks] <= limits[:, None]).nonzero(as_tuple=True)
+    return _rows_within(chunk, bounds, limits, (block + blocks.start, whose))
 
 
-def _rows_within(chunk: Chunk, bounds: Tensor, limits: Tensor, hits: Pairs, start: int) -> Pairs:
+def _rows_within(chunk: Chunk, bounds: Tensor, limits: Tensor, hits: Pairs) -> Pairs:
     """The rows of those blocks of those people whose bound is within the `limits` [q]."""
     blocks, whose = hits
     if chunk.loops:
         known = bounds.numpy(), limits.contiguous().numpy(), (blocks.contiguous().numpy(), whose.contiguous().numpy())
         rows, people = map(torch.from_numpy, chunk.loops.rows_within(*known))
-        return rows, people.add_(start)
+        return rows, people
     values = bounds[whose, blocks]
     hit, row = ((values <= limits[whose, None]) & (values < EMPTY)).nonzero(as_tuple=True)
-    return blocks[hit] * BLOCK + row, whose[hit] + start
+    return blocks[hit] * BLOCK + row, whose[hit]
 
 
 def _second_look(second: Second, pairs: Pairs) -> Tensor:

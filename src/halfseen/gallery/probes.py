@@ -64,6 +64,13 @@ class Probes:
     def __len__(self) -> int:
         return len(self.mean.weights)
 
+    def some(self, people: slice) -> Probes:
+        """Those of the people."""
+        mean, *unlike = (Mean(*(column[people] for column in each)) for each in (self.mean, *self.unlike))
+        found = Probes(mean, tuple(unlike))
+        vars(found)["exact"] = tuple(Mean(*(column[people] for column in each)) for each in self.exact)  # made once
+        return found
+
     @cached_property
     def exact(self) -> tuple[Mean, ...]:
         """The person and the negative pictures, each part over its weight, times FINE, in whole numbers."""
@@ -101,6 +108,23 @@ class Found(NamedTuple):
         """Of so many that nobody has found."""
         none = torch.zeros(people, k, parts)
         return Found(torch.full((people, k), EMPTY), torch.zeros(people, k).long(), none, none.clone())
+
+    def some(self, people: slice) -> Found:
+        """Those of the people."""
+        return Found(*(column[people] for column in self))
+
+    @staticmethod
+    def stacked(pieces: Sequence[Found]) -> Found:
+        """The people of all `pieces`, some of which may have found fewer than others."""
+        wide = max(piece.distances.shape[1] for piece in pieces)
+        together = Found.room(sum(len(piece.ids) for piece in pieces), wide, pieces[0].parts.shape[2])
+        start = 0
+        for piece in pieces:
+            place = slice(start, start + len(piece.ids)), slice(piece.ids.shape[1])
+            for whole, own in zip(together, piece, strict=True):
+                whole[place] = own
+            start += len(piece.ids)
+        return together
 
     def limits(self, k: int) -> Tensor:
         """[q]: what is farther cannot be among the k nearest."""

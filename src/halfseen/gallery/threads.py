@@ -20,13 +20,13 @@ Made = TypeVar("Made")
 
 
 def all_made(work: Callable[[Given], Made], pieces: Iterable[Given]) -> list[Made]:
-    """What `work` makes of all `pieces`, by as many threads as torch has. It may not ask for any of this itself."""
+    """What `work` makes of all `pieces`, by as many threads as torch has; one of these makes all of them by itself."""
     count = torch.get_num_threads()
     return list(map(work, pieces) if count == 1 else crew(count).map(work, pieces))
 
 
 def by_one(work: Callable[[], Made]) -> Made:
-    """What `work` makes, of many operations that are too small to be shared. It may not ask for any of this itself."""
+    """What `work` makes, of many operations that are too small to be shared."""
     count = torch.get_num_threads()
     return work() if count == 1 else crew(count).submit(work).result()
 
