@@ -550,7 +550,7 @@ def test_each_of_many_people_finds_what_is_theirs() -> None:
             assert wide <= (9 if row < 20 else 3)
             for column, own in zip(together, found, strict=True):
                 assert torch.equal(column[row, :wide], own[0])
-            assert bool((together.distances[row, wide:] == EMPTY).all())
+            assert bool((together.distances[row, wide:] == torch.inf).all())
 
 
 @pytest.mark.parametrize("people", [1, 4, 5])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any, NoReturn
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from fixture_types import Run, SmallDisk
 from galleries import MODEL, PARTS, facts, filled, people
@@ -24,7 +26,7 @@ from halfseen.gallery.search import Search
 from halfseen.gallery.sharded import Part, Share
 from halfseen.gallery.sightings import Ask, Sighting
 from halfseen.gallery.store import Gallery
-from halfseen.types import InputError
+from halfseen.types import InputError, Progress
 
 pytest.importorskip("lance", reason="the extra `search` is not installed")
 
@@ -76,7 +78,7 @@ def test_what_is_prepared_is_not_read_and_answers_the_same(
         patch.setattr(Gallery, "scan", not_read)
         for memory in (None, 0):
             search = Search(Gallery.open(tmp_path), memory=memory)
-            assert [type(chunk) for chunk in search._loaded.chunks] == [Leading if leads else Planes] * 3
+            assert [type(each.chunk) for each in search._loaded.held] == [Leading if leads else Planes] * 3
             assert answers(search) == wanted
             assert search.embedding([5, 250])[0] == [5, 250]
         patch.setattr(prepared, "files_of", lambda _: iter(()))
@@ -197,15 +199,18 @@ def test_files_of_another_history_are_not_used(tmp_path: Path, monkeypatch: pyte
 
 
 def test_galleries_that_do_not_know_when_rows_were_stored_are_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As those made by early versions."""
     schema = tables.image_schema(len(PARTS), 16, b"0")
     field = schema.get_field_index("stored")
     monkeypatch.setattr(tables, "image_schema", lambda *words: _noted(schema.remove(field), *words))
     gallery = filled(tmp_path, ROWS)
-    prepare(gallery)
-    assert prepared_rows(gallery) == 0
+    assert prepare(gallery) == 0
+    assert files(gallery) == []
+    code, _, said = run("gallery", "prepare", tmp_path)
+    assert code == 2
+    assert "cannot be prepared: it is of an early version" in said
     assert len(answers(Search(gallery))[0]) == ROWS
 
 
@@ -219,8 +224,207 @@ def test_shards_take_their_rows_only(tmp_path: Path) -> None:
     prepare(gallery)
     for number, of in ((0, 1), (1, 2)):
         part = Part(str(tmp_path), MODEL, Share(number, of), gallery.state.version)
-        found = {int(id) for chunk in Search(part)._loaded.chunks for id in chunk.ids}
-        assert found == (set(gallery.rows()) if of == 1 else wanted)
+        found = [int(id) for each in Search(part)._loaded.held for id in each.chunk.ids]
+        assert sorted(found) == (sorted(gallery.rows()) if of == 1 else sorted(wanted))
+
+
+def once(act: Callable[[], object]) -> Progress:
+    """To be told of progress: the first time it does that."""
+    acts = iter([act])
+
+    def hear(*_: int) -> None:
+        next(acts, lambda: None)()
+
+    return hear
+
+
+def test_two_who_prepare_at_once_double_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery = filled(tmp_path, 150)
+
+    def meanwhile() -> None:
+        other = Gallery.open(tmp_path)
+        other.add(people([3] * 10, seed=4), facts(10, 150))
+        prepare(other)
+
+    prepare(gallery, once(meanwhile))
+    assert prepared_rows(gallery) == 160
+    assert answers(Search(gallery)) == read(gallery, monkeypatch)
+    assert len(answers(Search(gallery))[0]) == 160
+
+
+def test_files_that_overlap_double_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an object that was opened earlier sees them, or a copy that is put back."""
+    place = tmp_path / "g"
+    gallery = filled(place, ROWS)
+    prepare(gallery)
+    shutil.copytree(place / "images.lance", tmp_path / "copy")
+    old, running = Gallery.open(place), Search(Gallery.open(place))
+    gallery.remove(range(100, 130))
+    shutil.copytree(place / "prepared", tmp_path / "files")
+    prepare(gallery)
+    for path in (tmp_path / "files").iterdir():
+        shutil.copy(path, place / "prepared")
+    for search in (Search(old), running):
+        assert len(answers(search)[0]) == ROWS
+        assert search.refresh()
+        assert answers(search) == read(gallery, monkeypatch)
+        assert len(answers(search)[0]) == ROWS - 30
+    shutil.rmtree(place / "images.lance")
+    (tmp_path / "copy").rename(place / "images.lance")
+    assert answers(Search(Gallery.open(place))) == read(Gallery.open(place), monkeypatch)
+
+
+def test_a_gallery_that_takes_the_place_of_another_is_not_given_its_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gallery = filled(tmp_path / "g", ROWS)
+    other = Gallery.create(tmp_path / "h", MODEL)
+    other.add(people([row % 7 for row in range(ROWS)], seed=5), facts(ROWS))
+
+    def meanwhile() -> None:
+        shutil.rmtree(tmp_path / "g/images.lance")
+        (tmp_path / "h/images.lance").rename(tmp_path / "g/images.lance")
+
+    assert prepare(gallery, once(meanwhile)) == LONG
+    there = Gallery.open(tmp_path / "g")
+    assert prepared_rows(there) == 0
+    assert answers(Search(there)) == read(there, monkeypatch)
+
+
+def test_an_import_of_another_export_is_another_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exports keep when rows were stored, so ids and times of both are the same."""
+    source, place = filled(tmp_path / "s", ROWS + 5), tmp_path / "g"
+    source.export(tmp_path / "first")
+    source.forget(person=[0])
+    source.export(tmp_path / "second")
+    gallery = Gallery.create(place, MODEL)
+    shutil.copytree(place, tmp_path / "copy")
+    gallery.import_(tmp_path / "first")
+    prepare(gallery)
+    kept = files(gallery)
+    shutil.copytree(place / "prepared", tmp_path / "copy/prepared")
+    shutil.rmtree(place)
+    (tmp_path / "copy").rename(place)
+    gallery = Gallery.open(place)
+    gallery.import_(tmp_path / "second")
+    assert prepared_rows(gallery) == 0
+    assert answers(Search(gallery)) == read(gallery, monkeypatch)
+    prepare(gallery)
+    assert answers(Search(gallery)) == read(gallery, monkeypatch)
+    assert files(gallery) != kept
+
+
+def test_removed_rows_are_passed_over_where_they_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is copied for them: there may be no memory for that."""
+    gallery = filled(tmp_path, ROWS)
+    prepare(gallery)
+    running = Search(Gallery.open(tmp_path), memory=0)
+    before = [each.chunk for each in running._loaded.held]
+    gallery.remove([5, 105, 205])
+    assert running.refresh()
+    assert all(each.chunk is chunk for each, chunk in zip(running._loaded.held, before, strict=True))
+    for search in (running, Search(gallery, memory=0)):
+        assert [len(each.chunk) for each in search._loaded.held] == [LONG] * 3
+        assert all(each.file for each in search._loaded.held)
+        assert answers(search) == read(gallery, monkeypatch)
+        assert search.embedding([4, 5, 6])[0] == [4, 6]
+        some = Ask(people([1], seed=9), count=400, cameras=frozenset({"gate '1'"}))
+        assert {each.id for each in search.search(some)} == set(range(1, ROWS, 4)) - {5, 105, 205}
+
+
+def test_a_running_search_takes_up_what_is_prepared_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery = filled(tmp_path, ROWS)
+    for memory in (0, None):
+        unprepare(gallery)
+        search = Search(Gallery.open(tmp_path), memory=memory)
+        assert not any(each.file for each in search._loaded.held)
+        prepare(gallery)
+        gallery.add(people([4]), facts(1, 400))
+        assert search.refresh()
+        assert sum(len(each.chunk) for each in search._loaded.held if each.file) >= ROWS
+        assert answers(search) == read(gallery, monkeypatch)
+
+
+def test_whoever_may_read_the_gallery_may_read_its_files(tmp_path: Path) -> None:
+    gallery = filled(tmp_path, ROWS)
+    (tmp_path / "prepared").mkdir(mode=0o750)
+    prepare(gallery)
+    assert {path.stat().st_mode & 0o777 for path in files(gallery)} == {0o640}
+
+
+def test_what_is_not_ours_is_left_and_what_cannot_be_removed_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gallery = filled(tmp_path, ROWS)
+    prepare(gallery)
+    (tmp_path / "prepared/.snapshot").mkdir()
+    (tmp_path / "prepared/x.safetensors").mkdir()
+    gallery.forget(person=[3])
+    assert [path.name for path in files(gallery) if path.is_file()] == [path.name for path in files(gallery)[1:3]]
+    stuck, unlink = files(gallery)[1], Path.unlink
+
+    def refused(path: Path, *, missing_ok: bool = False) -> None:
+        if path == stuck:
+            raise PermissionError(1, "Operation not permitted")
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    with pytest.raises(InputError, match=r"could not be removed .*, and may hold what was forgotten; remove it"):
+        gallery.forget(before=1000.0)
+    assert len(gallery) < ROWS / 2
+    assert [path for path in files(gallery) if path.is_file()] == [stuck]
+
+
+def test_what_was_broken_off_is_cleared_by_the_next(tmp_path: Path) -> None:
+    gallery = filled(tmp_path, ROWS)
+    prepare(gallery)
+    kept = files(gallery)
+    for name in (".1234.part", ".tmp99", f"{7:016d}-{9:016d}.safetensors"):
+        (tmp_path / "prepared" / name).write_bytes(b"people")
+    assert prepare(gallery) == 0
+    assert files(gallery) == kept
+
+
+def test_forgetting_makes_room_first(tmp_path: Path, small_disk: SmallDisk) -> None:
+    """Compaction wants room on the disk, and what was prepared is as large as the gallery."""
+    gallery = filled(tmp_path, ROWS)
+    prepare(gallery)
+    with small_disk(3_000), pytest.raises(InputError, match="make room"):
+        gallery.forget(before=50.0)
+    held = [row for path in files(gallery) for row in load_file(path)["ids"].tolist()]
+    assert {*held} <= {*Gallery.open(tmp_path).rows()}
+
+
+def test_compaction_by_another_is_no_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery = Gallery.create(tmp_path, MODEL)
+    for first in range(0, 800, 10):
+        gallery.add(people([row % 40 for row in range(first, first + 10)], seed=first), facts(10, first))
+    prepare(gallery, once(lambda: Gallery.open(tmp_path).forget(person=[705])))
+    assert prepared_rows(gallery) == len(gallery) == 795
+    assert answers(Search(gallery)) == read(gallery, monkeypatch)
+
+
+def test_columns_of_other_lengths_are_passed_over(harmed: tuple[Gallery, Path]) -> None:
+    gallery, path = harmed
+    with safe_open(path, "pt") as file:
+        about, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    for name in ("stored", "ids", "step", "axes"):
+        path.unlink()
+        save_file(
+            {each: value[: len(value) // 2] if each == name else value for each, value in tensors.items()}, path, about
+        )
+        assert prepared_rows(gallery) == ROWS - LONG, name
+        assert len(answers(Search(gallery))[0]) == ROWS
+    gallery.compact()
+    assert not path.exists() or name in ("step", "axes")
+
+
+def test_a_file_in_the_folders_place_is_told(tmp_path: Path) -> None:
+    gallery = filled(tmp_path, ROWS)
+    (tmp_path / "prepared").write_text("mine")
+    with pytest.raises(InputError, match=r"prepared cannot be written .*; make room there, or leave it: searches read"):
+        prepare(gallery)
+    assert len(answers(Search(gallery))[0]) == ROWS
 
 
 @pytest.fixture

@@ -369,7 +369,7 @@ def test_reranking_alike_pictures(tmp_path: Path) -> None:
 
 
 def kinds(search: Search) -> list[type]:
-    return [type(chunk) for chunk in search._loaded.chunks]
+    return [type(each.chunk) for each in search._loaded.held]
 
 
 def test_a_gallery_whose_numbers_lead_is_searched_by_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from halfseen.gallery.compiled import Loops
 from halfseen.gallery.probes import Mean, Probes
 from halfseen.gallery.tables import GRID, LENGTH
 from halfseen.gallery.threads import crew
-from halfseen.types import Embedding, InputError
+from halfseen.types import InputError
 
 AHEAD = 8  # pieces that wait to be written
 NAMED = 24  # bytes that a row takes to be found by its id
@@ -128,17 +128,6 @@ def largest(k: Tensor, length: Tensor, visibility: Tensor) -> Tensor:
             "from an export"
         )
     return most
-
-
-def held(chunks: Sequence[Chunk], ids: Sequence[int]) -> tuple[list[int], Embedding]:
-    """Those of `ids` that lie in `chunks`, and what lies there."""
-    wanted = torch.tensor(ids, dtype=torch.int64)
-    pieces = [chunk.stored(chunk.named(wanted)) for chunk in chunks]
-    stored = Stored(*(torch.cat(column) for column in zip(*pieces, strict=True)))
-    place = {id: row for row, id in enumerate(stored.ids.tolist())}
-    found = [id for id in ids if id in place]
-    rows = [place[id] for id in found]
-    return found, Embedding(stored.vectors[rows], stored.visibility[rows])
 
 
 def in_chunks(pieces: Iterable[Stored], total: int, size: int, make: Maker) -> Iterator[Chunk]:

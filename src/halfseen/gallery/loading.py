@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import fields
-from functools import partial
+from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
 import torch
@@ -23,13 +20,14 @@ from torch import Tensor
 from halfseen.data.files import shown
 from halfseen.gallery import prepared, tables
 from halfseen.gallery.calibration import CROWD, Calibration, Crowd, calibration_of
-from halfseen.gallery.chunks import Chunk, Maker, Stored, in_chunks
+from halfseen.gallery.chunks import Chunk, Stored, in_chunks
 from halfseen.gallery.leading import Basis, Leading
+from halfseen.gallery.mapping import Held, maker, mapped_in, write
 from halfseen.gallery.planes import Planes
 from halfseen.gallery.prepared import STORED
 from halfseen.gallery.sightings import State
 from halfseen.gallery.store import Gallery
-from halfseen.gallery.tables import local, numbers
+from halfseen.gallery.tables import local, numbers, retried
 from halfseen.types import Embedding, InputError, Progress
 
 READ = 256  # rows read at a time: so few come out of Lance without a copy, and stay in cache while they are split
@@ -38,72 +36,72 @@ STREAMED = 2**14  # the same where the gallery does not stay in memory
 WORTH = 2**16  # rows that follow each other, from which on a file is written for them
 FITTED = 4096  # rows of a gallery from which on it is looked whether few of the numbers lead
 SAMPLE = 2048  # rows in which that is seen
-MOSTLY = 0.9  # of the rows of a file are to be there, if it is to be used
 SHARE = 0.6  # of the machine's memory that vectors may take
-KINDS: dict[str, type[Chunk]] = {"leading": Leading, "planes": Planes}
 
 
 class Loaded(NamedTuple):
-    """A version of the gallery, ready to be searched; what is not in `chunks` is the `rest`, by its ids.
+    """A version of the gallery, ready to be searched; what is not `held` is the `rest`, by its ids.
 
     `ids` [N] are in order, `facts` are those of these rows. `basis`: how fresh chunks lead, None where that does not
-    pay, as it was when the gallery had `fitted` rows. So many rows are `mapped` from files.
+    pay, as it was when the gallery had `fitted` rows.
     """
 
     state: State
-    chunks: tuple[Chunk, ...]
+    held: tuple[Held, ...]
     rest: Tensor
     basis: Basis | None
     fitted: int
-    mapped: int
     ids: Tensor
     facts: pa.Table
     crowd: Crowd | None
     calibration: Calibration | None
 
-
-class _Known(NamedTuple):
-    """Chunks that need not be read, and how those yet to come are to lie."""
-
-    chunks: tuple[Chunk, ...] = ()
-    basis: Basis | None = None
-    fitted: int = 0
-    mapped: int = 0
+    def embedding(self, ids: Sequence[int]) -> tuple[list[int], Embedding]:
+        """Those of `ids` that are held, and what lies there."""
+        pieces = [each.stored(torch.tensor(ids, dtype=torch.int64)) for each in self.held]
+        stored = Stored(*(torch.cat(column) for column in zip(*pieces, strict=True)))
+        place = {id: row for row, id in enumerate(stored.ids.tolist())}
+        found = [id for id in ids if id in place]
+        rows = [place[id] for id in found]
+        return found, Embedding(stored.vectors[rows], stored.visibility[rows])
 
 
 def load(gallery: Gallery, memory: int | None, before: Loaded | None) -> Loaded:
-    """The gallery as it is now; of the chunks of `before` those rows are kept that are still there.
+    """The gallery as it is now; what of `before` is still true is not read again.
 
-    So many bytes of `memory` may be taken; None: a good part of what the machine has.
+    So many bytes of `memory` may be taken by what is not mapped; None: a good part of what the machine has.
     """
     room = int(SHARE * _machine_memory()) if memory is None else memory
     state, calibration = gallery.state, calibration_of(gallery)
     ids, stored, facts = prepared.rows_of(gallery, tables.FACTS)
-    if before and before.chunks and gallery.follows(before.state):
-        known = _Known(before.chunks, before.basis, before.fitted, before.mapped)
-    else:
-        known = _prepared(gallery, ids, stored)
-    old = tuple(some for chunk in known.chunks if len(some := chunk.among(ids)))
-    missing = ~_there(ids, old)
-    shape, count = (len(gallery.model.parts), gallery.model.dim), len(ids) - known.mapped
+    same = before if before and gallery.follows(before.state) else None
+    mapped = mapped_in(gallery, ids, stored, same.held if same else ())
+    there, old = mapped.there.clone(), list[Held]()
+    for each in same.held if same else ():
+        if not each.file and len(some := each.chunk.among(ids[~mapped.there])):
+            old.append(Held(some))
+            there[torch.searchsorted(ids, some.ids)] = True
+    shape, count = (len(gallery.model.parts), gallery.model.dim), int((~mapped.there).sum())
     plain, leads = (count * kind.row_bytes(*shape) <= room for kind in (Planes, Leading))
-    basis, fitted = (known.basis, known.fitted) if leads else (None, 0)
-    rest, fresh = ids[missing], tuple[Chunk, ...]()
+    basis, fitted = (same.basis, same.fitted) if same else (mapped.basis, mapped.fitted)
+    basis, fitted = (basis, fitted) if leads else (None, 0)
+    rest, fresh = ids[~mapped.there], list[Held]()
     if plain:
-        if leads and len(rest) and len(ids) >= max(FITTED, 2 * fitted):
+        if leads and not bool(there.all()) and len(ids) >= max(FITTED, 2 * fitted):
             basis, fitted = _basis(gallery, ids)
-        read = (in_chunks(*run, CHUNK, _maker(basis)) for run in _runs(gallery, ids, missing))
-        fresh, rest = tuple(some for chunk in chain.from_iterable(read) if len(some := chunk.among(ids))), rest[:0]
+        read = (in_chunks(*run, CHUNK, maker(basis)) for run in _runs(gallery, ids, ~there))
+        fresh = [Held(some) for chunk in chain.from_iterable(read) if len(some := chunk.among(ids[~there]))]
+        fresh, rest = old + fresh, rest[:0]
     crowd = Crowd.of(_sample(gallery, ids, CROWD)) if calibration else None
-    return Loaded(state, old + fresh, rest, basis, fitted, known.mapped, ids, facts, crowd, calibration)
+    return Loaded(state, (*mapped.held, *fresh), rest, basis, fitted, ids, facts, crowd, calibration)
 
 
-def streamed(gallery: Gallery, loaded: Loaded) -> Iterator[Chunk]:
+def streamed(gallery: Gallery, loaded: Loaded) -> Iterator[Held]:
     """The rest of what is `loaded`, from the disk."""
     for run in _runs(gallery, loaded.ids, torch.isin(loaded.ids, loaded.rest)):
         for chunk in in_chunks(*run, STREAMED, Planes.room):
             if len(some := chunk.among(loaded.rest)):
-                yield some
+                yield Held(some)
 
 
 def prepare(gallery: Gallery, progress: Progress = lambda _, __: None) -> int:
@@ -111,93 +109,70 @@ def prepare(gallery: Gallery, progress: Progress = lambda _, __: None) -> int:
 
     What has no room on the disk is an InputError; what was written before stays.
     """
-    gallery.refresh()
-    if not local(gallery.folder) or len(gallery) < WORTH:
+    if why_not(gallery) or len(gallery) < WORTH:
         return 0
+    return retried(lambda: _prepare(gallery, progress), gallery.refresh)
+
+
+def why_not(gallery: Gallery) -> str:
+    """What keeps a gallery from being prepared, if anything."""
+    if not local(gallery.folder):
+        return "it lies in an object store, whose files cannot be mapped; copy it to a disk of this machine"
+    if STORED not in gallery.schema.names:
+        return "it is of an early version, which did not note when sightings were stored; index into a new one"
+    return ""
+
+
+def unprepare(gallery: Gallery) -> None:
+    """Remove what `prepare` has written."""
+    prepared.drop(gallery, lambda _: False)
+
+
+def prepared_rows(gallery: Gallery) -> int:
+    """How many rows of the gallery need not be read."""
     ids, stored, _ = prepared.rows_of(gallery)
-    known = _prepared(gallery, ids, stored)
-    runs = [run for run in _runs(gallery, ids, ~_there(ids, known.chunks)) if run.size >= WORTH]
-    total, written, basis, fitted = sum(run.size for run in runs), 0, known.basis, known.fitted
+    return int(mapped_in(gallery, ids, stored).there.sum())
+
+
+def _prepare(gallery: Gallery, progress: Progress) -> int:
+    with gallery.alone():
+        gallery.refresh()
+        state = gallery.state
+        ids, stored, _ = prepared.rows_of(gallery)
+        mapped = mapped_in(gallery, ids, stored)
+        used = {each.file for each in mapped.held}
+        prepared.drop(gallery, lambda each: each.file in used)  # all that was broken off, or is of no use
+    runs = [run for run in _runs(gallery, ids, ~mapped.there) if run.size >= WORTH]
+    total, written, basis, fitted = sum(run.size for run in runs), 0, mapped.basis, mapped.fitted
     if total and len(ids) >= max(FITTED, 2 * fitted):
         basis, fitted = _basis(gallery, ids)
     kind: type[Chunk] = Leading if basis else Planes
     _check_room(gallery, total * kind.row_bytes(len(gallery.model.parts), gallery.model.dim))
     for run in runs:
         files = -(-run.size // CHUNK)
-        for chunk in in_chunks(run.pieces, run.size, -(-run.size // files), _maker(basis)):
-            written += _written(gallery, chunk, fitted)
+        for chunk in in_chunks(run.pieces, run.size, -(-run.size // files), maker(basis)):
+            if len(some := chunk.among(ids)):
+                written += _written(gallery, some, stored[torch.searchsorted(ids, some.ids)], fitted, state)
             progress(written, total)
     return written
 
 
-def unprepare(gallery: Gallery) -> None:
-    """Remove what `prepare` has written."""
-    prepared.drop(gallery, every=True)
-
-
-def prepared_rows(gallery: Gallery) -> int:
-    """How many rows of the gallery need not be read."""
-    ids, stored, _ = prepared.rows_of(gallery)
-    return sum(int(file.kept.sum()) for file in _usable(gallery, ids, stored))
-
-
-def _written(gallery: Gallery, chunk: Chunk, fitted: int) -> int:
-    """Write a file of those rows of `chunk` that are still there; returns how many."""
+def _written(gallery: Gallery, chunk: Chunk, then: Tensor, fitted: int, state: State) -> int:
+    """Write a file of those rows of `chunk`, stored `then` in a gallery of that `state`, that are still there and in no
+    file; returns how many."""
     with gallery.alone():
-        gallery.refresh()  # somebody may have forgotten rows since they were read
+        gallery.refresh()
+        if not gallery.follows(state):
+            return 0  # another gallery lies there by now
         ids, stored, _ = prepared.rows_of(gallery)
-        if rows := len(chunk := chunk.among(ids)):
-            tensors = {field.name: getattr(chunk, field.name) for field in fields(chunk)}  # type: ignore[arg-type]
-            if isinstance(basis := tensors.pop("basis", None), Basis):
-                tensors |= {"axes": basis.axes, "centre": basis.centre}
-            kind = next(name for name, kind in KINDS.items() if isinstance(chunk, kind))
-            tensors[STORED] = stored[torch.searchsorted(ids, chunk.ids)]
-            prepared.keep(gallery, tensors, {"kind": kind, "fitted": str(fitted)})
-    return rows
-
-
-class _File(NamedTuple):
-    """What a file holds, how many rows the gallery had then, and which rows are still the gallery's."""
-
-    chunk: Chunk
-    fitted: int
-    kept: Tensor
-
-
-def _usable(gallery: Gallery, ids: Tensor, stored: Tensor) -> Iterator[_File]:
-    """The files most of whose rows are among these `ids`, `stored` then; not such as make no sense."""
-    for file in prepared.files_of(gallery):
-        with suppress(KeyError, TypeError, ValueError):
-            tensors: dict[str, Any] = dict(file.tensors)
-            kept = prepared.rows_kept(ids, stored, tensors["ids"], tensors.pop(STORED))
-            kind = KINDS[file.about["kind"]]
-            if kind is Leading:
-                tensors["basis"] = Basis(tensors.pop("axes"), tensors.pop("centre"))
-            found = _File(kind(**tensors), int(file.about["fitted"]), kept)
-            if float(kept.float().mean()) >= MOSTLY:
-                yield found
-
-
-def _prepared(gallery: Gallery, ids: Tensor, stored: Tensor) -> _Known:
-    """The rows of these `ids`, `stored` then, that lie in files."""
-    known = _Known()
-    for chunk, fitted, kept in _usable(gallery, ids, stored):
-        whole = bool(kept.all())
-        known = _Known(
-            (*known.chunks, chunk if whole else chunk.rows(kept.nonzero()[:, 0])),
-            chunk.basis if isinstance(chunk, Leading) else None,
-            max(known.fitted, fitted),
-            known.mapped + whole * len(chunk),
-        )
-    return known
-
-
-def _there(ids: Tensor, chunks: tuple[Chunk, ...]) -> Tensor:
-    """Which of `ids` are in `chunks`, all of whose rows are among them."""
-    there = torch.zeros(len(ids), dtype=torch.bool)
-    for chunk in chunks:
-        there[torch.searchsorted(ids, chunk.ids)] = True
-    return there
+        kept = prepared.rows_kept(ids, stored, chunk.ids, then)
+        if bool(kept.any()):
+            kept &= ~mapped_in(gallery, ids, stored).there[torch.searchsorted(ids, chunk.ids).clamp_(max=len(ids) - 1)]
+        rows = kept.nonzero()[:, 0]
+        if len(rows):
+            chunk, then = (chunk, then) if len(rows) == len(chunk) else (chunk.rows(rows), then[rows])
+            write(gallery, chunk, then, fitted)
+    return len(rows)
 
 
 class _Run(NamedTuple):
@@ -222,10 +197,6 @@ def _pieces(gallery: Gallery, after: int, until: int | None) -> Iterator[Stored]
         vectors = numbers(batch["vectors"]).view(len(batch), len(gallery.model.parts), gallery.model.dim)
         ids = torch.tensor(batch["_rowid"].to_numpy(), dtype=torch.int64)
         yield Stored(ids, vectors, numbers(batch["visibility"]))
-
-
-def _maker(basis: Basis | None) -> Maker:
-    return partial(Leading.room, basis=basis) if basis else Planes.room
 
 
 def _basis(gallery: Gallery, ids: Tensor) -> tuple[Basis | None, int]:

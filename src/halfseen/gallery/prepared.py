@@ -7,10 +7,11 @@ moment when they were stored, which another history of the same folder would not
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,7 +22,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from halfseen.data.files import shown, whole
-from halfseen.gallery.tables import guarded, local
+from halfseen.gallery.tables import local
+from halfseen.types import InputError
 
 if TYPE_CHECKING:
     from halfseen.gallery.store import Gallery
@@ -32,10 +34,18 @@ IDS, STORED = "ids", "stored"  # tensors that every file has: of each row its id
 SUM = "sha256"  # of all tensors, in the order of their names
 
 
-class Prepared(NamedTuple):
-    """One file: `about` says of what it was made, `tensors` are mapped, and whoever writes to them changes a copy."""
+class File(NamedTuple):
+    """Which file it is; another in its place has another number, or time."""
 
     path: Path
+    number: int
+    time: int
+
+
+class Prepared(NamedTuple):
+    """`about` says of what the file was made, `tensors` are mapped, and whoever writes to them changes a copy."""
+
+    file: File
     about: dict[str, str]
     tensors: dict[str, Tensor]
 
@@ -61,59 +71,89 @@ def rows_kept(ids: Tensor, stored: Tensor, own: Tensor, then: Tensor) -> Tensor:
 def keep(gallery: Gallery, tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> None:
     """Write a file for `tensors`, ids and times of storing among them, for one who alone is writing."""
     flat = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    path = Path(gallery.folder, FOLDER, f"{int(flat[IDS].min()):016d}-{int(flat[IDS].max()):016d}{SUFFIX}")
-    with guarded(gallery.folder, "preparing"):
-        path.parent.mkdir(exist_ok=True)
+    folder = Path(gallery.folder, FOLDER)
+    path = folder / f"{int(flat[IDS].min()):016d}-{int(flat[IDS].max()):016d}{SUFFIX}"
+    try:
+        folder.mkdir(exist_ok=True)
         with whole(path) as beside:
-            try:
-                save_file(flat, beside, {**about, "gallery": _name(gallery), "layout": LAYOUT, SUM: sum_of(flat)})
-            except SafetensorError as error:
-                raise RuntimeError(str(error)) from error  # what `guarded` tells
+            save_file(flat, beside, {**about, "gallery": _name(gallery), "layout": LAYOUT, SUM: sum_of(flat)})
+            beside.chmod(folder.stat().st_mode & 0o666)  # for whoever may look into the folder
             with beside.open("rb") as file:
                 os.fsync(file.fileno())
+    except (OSError, SafetensorError) as error:
+        raise InputError(
+            f"{shown(folder)} cannot be written ({error}); make room there, or leave it: searches read the gallery then"
+        ) from error
 
 
 def files_of(gallery: Gallery) -> Iterator[Prepared]:
     """All files that can be read and were made of that gallery, in the order of their rows."""
     for path in _paths(gallery):
-        with contextlib.suppress(OSError, SafetensorError), safe_open(path, "pt") as file:
-            about = file.metadata() or {}
+        if path.suffix != SUFFIX:
+            continue
+        with suppress(OSError, SafetensorError, MemoryError), safe_open(path, "pt") as file:
+            known, about = path.stat(), file.metadata() or {}
             if (about.get("gallery"), about.get("layout")) == (_name(gallery), LAYOUT):
-                yield Prepared(path, about, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                yield Prepared(File(path, known.st_ino, known.st_mtime_ns), about, tensors)
 
 
-def drop(gallery: Gallery, *, every: bool = False) -> None:
-    """Remove all files that hold rows which are not the gallery's, or `every` one."""
-    if _paths(gallery, "*"):
-        with gallery.alone():
-            gallery.refresh()
-            ids, stored, _ = rows_of(gallery)
-            kept = [] if every else [file.path for file in files_of(gallery) if _is_whole(file, ids, stored)]
-            for path in _paths(gallery, "*"):  # those that were broken off too
+def drop(gallery: Gallery, spared: Callable[[Prepared], bool] | None = None) -> None:
+    """Remove all files but those that are `spared`; None: those whose rows are all still the gallery's."""
+    if not _paths(gallery):
+        return
+    failed: list[tuple[Path, str]] = []
+    with gallery.alone():
+        gallery.refresh()
+        ids, stored, _ = rows_of(gallery)
+        spare = spared or partial(_is_whole, ids, stored)
+        kept = {each.file.path for each in files_of(gallery) if spare(each)}
+        for path in _paths(gallery):  # what was broken off goes too
+            try:
                 if path not in kept:
                     path.unlink(missing_ok=True)
+            except OSError as error:
+                failed.append((path, error.strerror or str(error)))
+    if failed:
+        raise InputError(
+            f"{shown(failed[0][0])} could not be removed ({failed[0][1]}), and may hold what was forgotten; "
+            f"remove it by hand"
+        )
 
 
-def _is_whole(file: Prepared, ids: Tensor, stored: Tensor) -> bool:
-    known = {IDS, STORED} <= file.tensors.keys()
-    return known and bool(rows_kept(ids, stored, file.tensors[IDS], file.tensors[STORED]).all())
+def _is_whole(ids: Tensor, stored: Tensor, file: Prepared) -> bool:
+    own, then = file.tensors.get(IDS), file.tensors.get(STORED)
+    if own is None or then is None or own.shape != then.shape:
+        return False
+    return bool(rows_kept(ids, stored, own, then).all())
 
 
 def faults_in(gallery: Gallery) -> Iterator[str]:
     """A sentence for each file that is not as it was written."""
     for path in _paths(gallery):
+        if path.suffix != SUFFIX:
+            continue
         try:
             with safe_open(path, "pt") as file:
                 found = sum_of({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
                 wrong = "" if (file.metadata() or {}).get(SUM) == found else "has changed"
-        except (OSError, SafetensorError) as error:
+        except (OSError, SafetensorError, MemoryError) as error:
             wrong = f"cannot be read ({error})"
         if wrong:
             yield f"{shown(path)} {wrong}; delete it, and `halfseen gallery prepare` makes it anew"
 
 
-def _paths(gallery: Gallery, names: str = f"*{SUFFIX}") -> list[Path]:
-    return sorted(Path(gallery.folder, FOLDER).glob(names)) if local(gallery.folder) else []
+def _paths(gallery: Gallery) -> list[Path]:
+    """All that lies there but folders, which are not ours."""
+    if not local(gallery.folder) or not Path(gallery.folder, FOLDER).is_dir():
+        return []
+    try:
+        return sorted(Path(entry.path) for entry in os.scandir(Path(gallery.folder, FOLDER)) if not entry.is_dir())
+    except OSError as error:
+        raise InputError(
+            f"{shown(Path(gallery.folder, FOLDER))} cannot be read ({error.strerror}); it holds what was prepared for "
+            f"search: make it yours, or remove it"
+        ) from error
 
 
 def _name(gallery: Gallery) -> str:

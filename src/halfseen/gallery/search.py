@@ -26,7 +26,6 @@ from torch import Tensor
 
 from halfseen.gallery import bounds, tables
 from halfseen.gallery.calibration import signs_of
-from halfseen.gallery.chunks import held
 from halfseen.gallery.loading import Loaded, load, streamed
 from halfseen.gallery.probes import EMPTY, Found, Mean, Probes, pushed
 from halfseen.gallery.sightings import Ask, Sighting, Where
@@ -81,9 +80,9 @@ class Search:
     def embedding(self, ids: Sequence[int]) -> tuple[list[int], Embedding]:
         """The images with these `ids` that are there, as `Gallery.embedding`, from memory if they lie there."""
         loaded = self._loaded
-        if len(loaded.rest) or not loaded.chunks:
+        if len(loaded.rest) or not loaded.held:
             return self.gallery.embedding(ids)
-        return by_one(lambda: held(loaded.chunks, ids))
+        return by_one(lambda: loaded.embedding(ids))
 
     def probes(self, asks: Sequence[Ask]) -> Probes:
         """What is compared with the gallery."""
@@ -117,13 +116,15 @@ class Search:
         """What one pass over all chunks finds."""
         found = Found.room(len(probes), 0, len(self.gallery.model.parts))
         masks = {where: _meant(loaded.facts, where) for where in set(wheres) if where}
-        for chunk in chain(loaded.chunks, streamed(self.gallery, loaded)):
+        for each in chain(loaded.held, streamed(self.gallery, loaded)):
             allowed = None
             if masks:
-                place = torch.searchsorted(loaded.ids, chunk.ids)
-                everywhere = torch.ones(len(chunk), dtype=torch.bool)
+                place = torch.searchsorted(loaded.ids, each.chunk.ids).clamp_(max=len(loaded.ids) - 1)
+                everywhere = torch.ones(len(place), dtype=torch.bool)
                 allowed = torch.stack([masks[w][place] if w else everywhere for w in wheres])
-            found = bounds.search(chunk, probes, k, found, allowed)
+            if each.counts is not None:
+                allowed = each.counts.expand(len(probes), -1) if allowed is None else allowed & each.counts
+            found = bounds.search(each.chunk, probes, k, found, allowed)
         return found
 
     def _load(self, before: Loaded | None) -> Loaded:

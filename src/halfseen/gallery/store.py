@@ -180,10 +180,10 @@ class Gallery:
 
     def compact(self, grace: timedelta = GRACE) -> None:
         """Merge small files, drop what was removed, and what no reader of the last `grace` needs."""
+        prepared.drop(self)  # before what needs room on the disk
         with self._writing() as images:
             tables.compact(images, FRAGMENT, grace)
             finished.compact_finished(self.folder, grace)
-        prepared.drop(self)
 
     def known(self, digests: Iterable[str]) -> set[str]:
         """Those of `digests` whose files are done: indexed as a whole, even if their images were forgotten since."""
