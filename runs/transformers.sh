@@ -17,6 +17,11 @@ for row in m3 m4; do
 done
 run tsd-bernoulli tsd --config.masks bernoulli # as there, too
 run tsd-alpha tsd --config.seen.alpha 0.5 # parts that are seen weigh as much as hidden ones
+fine=(--recipe.height 288 --recipe.width 144) # 18x9 patches instead of 12x6, twice as long
+for row in baseline m3 m4; do
+  run "tsd-fine-$row" tsd --row "3-$row" "${fine[@]}"
+done
+run tsd-fine-alpha tsd --config.seen.alpha 0.5 "${fine[@]}"
 for row in 0-global 1-vit 2-occlusion 3-patterns 4-distillation 6-ogfr as-planned judged-global student-reads-both; do
   run "ogfr-$row" ogfr --row "$row"
 done

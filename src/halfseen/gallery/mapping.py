@@ -37,7 +37,8 @@ class Held(NamedTuple):
 
 
 class Mapped(NamedTuple):
-    """What lies in files: which rows of a gallery are `there`, bool [N], and how fresh ones are to lie."""
+    """What lies in files: which rows of a gallery are `there`, bool [N], and how fresh ones are to lie, as it was tried
+    when the gallery had `fitted` rows."""
 
     held: tuple[Held, ...]
     there: Tensor
