@@ -150,14 +150,14 @@ class Prepare:
     """Remove what was kept. Searches then read the gallery itself."""
 
     def run(self) -> int:
-        from halfseen.gallery.loading import WORTH, prepare, prepared_rows, unprepare, why_not  # noqa: PLC0415
+        from halfseen.gallery.loading import WORTH, prepare, prepared_rows, unpreparable, unprepare  # noqa: PLC0415
 
         gallery = _open(self.gallery)
         if self.undo:
             unprepare(gallery)
             printing.print_line(f"{shown(self.gallery)}: nothing is prepared any more")
             return 0
-        if reason := why_not(gallery):
+        if reason := unpreparable(gallery):
             raise InputError(f"{shown(self.gallery)} cannot be prepared: {reason}")
         with printing.progress_bar("preparing") as progress:
             prepare(gallery, progress)

@@ -96,16 +96,16 @@ class Index:
         return 0
 
     def _end(self, report: Report, gallery: Gallery) -> None:
-        """Prepare and tell."""
+        """Tell, and prepare."""
         from halfseen.gallery.loading import prepare  # noqa: PLC0415
 
+        self._print(report, gallery)
         if not self.unprepared:
             try:
                 with printing.progress_bar("preparing for search") as progress:
                     prepare(gallery, progress)
             except InputError as error:
                 printing.print_note(str(error))  # what was indexed is there all the same
-        self._print(report, gallery)
 
     def _print(self, report: Report, gallery: Gallery) -> None:
         if self.json:

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from fixture_types import Run, SmallDisk
 from galleries import MODEL, PARTS, facts, filled, people
 from halfseen.gallery import loading, prepared, tables
+from halfseen.gallery.chunks import Stored
 from halfseen.gallery.leading import Basis, Leading
 from halfseen.gallery.loading import prepare, prepared_rows, unprepare
 from halfseen.gallery.planes import Planes
@@ -61,11 +62,12 @@ def not_read(*_: Any, **__: Any) -> NoReturn:
     raise AssertionError("the gallery was read")
 
 
-@pytest.mark.parametrize("leads", [True, False])
+@pytest.mark.parametrize(("leads", "compiled_from"), [(True, 2**15), (True, 0), (False, 2**15)])
 def test_what_is_prepared_is_not_read_and_answers_the_same(
-    tmp_path: Path, leads: bool, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, leads: bool, compiled_from: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Basis, "pays", lambda *_: leads)
+    monkeypatch.setattr(Leading, "compiled_from", compiled_from)
     gallery = filled(tmp_path, ROWS)
     wanted = answers(Search(gallery))
     heard: list[tuple[int, int]] = []
@@ -309,9 +311,11 @@ def test_an_import_of_another_export_is_another_history(tmp_path: Path, monkeypa
     gallery.import_(tmp_path / "second")
     assert prepared_rows(gallery) == 0
     assert answers(Search(gallery)) == read(gallery, monkeypatch)
+    assert files(gallery) == kept
+    gallery.compact()
+    assert files(gallery) == [], "one of them holds somebody who was forgotten"
     prepare(gallery)
     assert answers(Search(gallery)) == read(gallery, monkeypatch)
-    assert files(gallery) != kept
 
 
 def test_removed_rows_are_passed_over_where_they_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -373,6 +377,9 @@ def test_what_is_not_ours_is_left_and_what_cannot_be_removed_is_told(
         gallery.forget(before=1000.0)
     assert len(gallery) < ROWS / 2
     assert [path for path in files(gallery) if path.is_file()] == [stuck]
+    images = tables.lance().dataset(str(tmp_path / "images.lance"))
+    assert len(images.versions()) == 1, "of all else nothing is left"
+    assert all(not fragment.deletion_file() for fragment in images.get_fragments())
 
 
 def test_what_was_broken_off_is_cleared_by_the_next(tmp_path: Path) -> None:
@@ -415,8 +422,10 @@ def test_columns_of_other_lengths_are_passed_over(harmed: tuple[Gallery, Path]) 
         )
         assert prepared_rows(gallery) == ROWS - LONG, name
         assert len(answers(Search(gallery))[0]) == ROWS
-    gallery.compact()
-    assert not path.exists() or name in ("step", "axes")
+        if name in ("stored", "ids"):
+            gallery.compact()
+            assert not path.exists()
+            path.touch()
 
 
 def test_a_file_in_the_folders_place_is_told(tmp_path: Path) -> None:
@@ -517,6 +526,73 @@ def test_the_meaning_of_what_is_kept() -> None:
             "Basis": ["axes", "centre"],
         },
     )
+
+
+def test_the_numbers_that_are_kept() -> None:
+    """A chunk of today's is one of tomorrow's, or `LAYOUT` is raised, and these numbers with it."""
+    made = people([row % 5 for row in range(60)])
+    rows = Stored(torch.arange(60), tables.on_grid(made), made.visibility)
+    led, split = Leading.of(rows, Basis.of(made)), Planes.of(rows)
+    found = {
+        name: float((getattr(chunk, name).double().abs() + 1).log().sum())
+        for chunk, names in ((led, ("whole", "lead", "step", "sides", "length")), (split, ("high", "low", "pull")))
+        for name in names
+    }
+    wanted = {"whole": 23458, "lead": 8410, "step": 0.2324, "sides": 133.4, "length": 1862}
+    wanted |= {"high": 10035, "low": 9075, "pull": 0.4709}
+    assert found == pytest.approx(wanted, rel=1e-2)
+
+
+def test_who_may_not_look_into_the_folder_reads_the_gallery(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gallery = filled(tmp_path, ROWS)
+    wanted = answers(Search(gallery))
+    prepare(gallery)
+
+    look = os.scandir
+
+    def refused(folder: Any = ".") -> Any:
+        if Path(folder).name == prepared.FOLDER:
+            raise PermissionError(13, "Permission denied")
+        return look(folder)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    assert answers(Search(gallery)) == wanted
+    for verb in ("compact", "verify"):
+        code, said, err = run("gallery", verb, tmp_path)
+        assert code in (1, 2)
+        assert "prepared cannot be read (Permission denied)" in said + err
+
+
+def test_where_nothing_can_be_mapped_the_gallery_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery = filled(tmp_path, ROWS)
+    wanted = answers(Search(gallery))
+    prepare(gallery)
+
+    def full(*_: object) -> NoReturn:
+        raise RuntimeError("unable to mmap 150 bytes: Cannot allocate memory (12)")
+
+    monkeypatch.setattr(prepared, "safe_open", full)
+    assert answers(Search(gallery)) == wanted
+    assert len(gallery.verify()) == 3
+    assert gallery.forget(person=[3]) == 5
+    assert files(gallery) == []
+
+
+def test_trouble_with_the_gallery_is_none_of_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery = filled(tmp_path, ROWS)
+    prepare(gallery)
+    kept = files(gallery)
+
+    def damaged(*_: object) -> NoReturn:
+        raise InputError("its files are damaged")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Gallery, "embedding", damaged)
+        with pytest.raises(InputError, match="its files are damaged"):
+            prepare(gallery)
+    assert files(gallery) == kept
 
 
 def test_a_copied_folder_takes_it_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

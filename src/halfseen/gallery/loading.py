@@ -98,6 +98,8 @@ def load(gallery: Gallery, memory: int | None, before: Loaded | None) -> Loaded:
 
 def streamed(gallery: Gallery, loaded: Loaded) -> Iterator[Held]:
     """The rest of what is `loaded`, from the disk."""
+    if not len(loaded.rest):
+        return
     for run in _runs(gallery, loaded.ids, torch.isin(loaded.ids, loaded.rest)):
         for chunk in in_chunks(*run, STREAMED, Planes.room):
             if len(some := chunk.among(loaded.rest)):
@@ -109,12 +111,12 @@ def prepare(gallery: Gallery, progress: Progress = lambda _, __: None) -> int:
 
     What has no room on the disk is an InputError; what was written before stays.
     """
-    if why_not(gallery) or len(gallery) < WORTH:
+    if unpreparable(gallery):
         return 0
     return retried(lambda: _prepare(gallery, progress), gallery.refresh)
 
 
-def why_not(gallery: Gallery) -> str:
+def unpreparable(gallery: Gallery) -> str:
     """What keeps a gallery from being prepared, if anything."""
     if not local(gallery.folder):
         return "it lies in an object store, whose files cannot be mapped; copy it to a disk of this machine"
@@ -135,6 +137,9 @@ def prepared_rows(gallery: Gallery) -> int:
 
 
 def _prepare(gallery: Gallery, progress: Progress) -> int:
+    gallery.refresh()
+    if len(gallery) < WORTH:
+        return 0
     with gallery.alone():
         gallery.refresh()
         state = gallery.state
@@ -142,6 +147,7 @@ def _prepare(gallery: Gallery, progress: Progress) -> int:
         mapped = mapped_in(gallery, ids, stored)
         used = {each.file for each in mapped.held}
         prepared.drop(gallery, lambda each: each.file in used)  # all that was broken off, or is of no use
+    files: Sequence[Held] = mapped.held
     runs = [run for run in _runs(gallery, ids, ~mapped.there) if run.size >= WORTH]
     total, written, basis, fitted = sum(run.size for run in runs), 0, mapped.basis, mapped.fitted
     if total and len(ids) >= max(FITTED, 2 * fitted):
@@ -149,30 +155,34 @@ def _prepare(gallery: Gallery, progress: Progress) -> int:
     kind: type[Chunk] = Leading if basis else Planes
     _check_room(gallery, total * kind.row_bytes(len(gallery.model.parts), gallery.model.dim))
     for run in runs:
-        files = -(-run.size // CHUNK)
-        for chunk in in_chunks(run.pieces, run.size, -(-run.size // files), maker(basis)):
+        count = -(-run.size // CHUNK)
+        for chunk in in_chunks(run.pieces, run.size, -(-run.size // count), maker(basis)):
             if len(some := chunk.among(ids)):
-                written += _written(gallery, some, stored[torch.searchsorted(ids, some.ids)], fitted, state)
+                then = stored[torch.searchsorted(ids, some.ids)]
+                rows, files = _written(gallery, some, then, fitted, state, files)
+                written += rows
             progress(written, total)
     return written
 
 
-def _written(gallery: Gallery, chunk: Chunk, then: Tensor, fitted: int, state: State) -> int:
+def _written(
+    gallery: Gallery, chunk: Chunk, then: Tensor, fitted: int, state: State, files: Sequence[Held]
+) -> tuple[int, Sequence[Held]]:
     """Write a file of those rows of `chunk`, stored `then` in a gallery of that `state`, that are still there and in no
-    file; returns how many."""
+    file; returns how many, and all files before, of which some `files` were known."""
     with gallery.alone():
         gallery.refresh()
         if not gallery.follows(state):
-            return 0  # another gallery lies there by now
+            return 0, ()  # another gallery lies there by now
         ids, stored, _ = prepared.rows_of(gallery)
-        kept = prepared.rows_kept(ids, stored, chunk.ids, then)
+        kept, there = prepared.rows_kept(ids, stored, chunk.ids, then), mapped_in(gallery, ids, stored, files)
         if bool(kept.any()):
-            kept &= ~mapped_in(gallery, ids, stored).there[torch.searchsorted(ids, chunk.ids).clamp_(max=len(ids) - 1)]
+            kept &= ~there.there[torch.searchsorted(ids, chunk.ids).clamp_(max=len(ids) - 1)]
         rows = kept.nonzero()[:, 0]
         if len(rows):
             chunk, then = (chunk, then) if len(rows) == len(chunk) else (chunk.rows(rows), then[rows])
             write(gallery, chunk, then, fitted)
-    return len(rows)
+    return len(rows), there.held
 
 
 class _Run(NamedTuple):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,25 +14,25 @@ from halfseen.gallery import prepared
 from halfseen.gallery.chunks import Chunk, Maker, Stored
 from halfseen.gallery.leading import Basis, Leading, leaders
 from halfseen.gallery.planes import Planes
-from halfseen.gallery.prepared import STORED, File
+from halfseen.gallery.prepared import IDS, LOOK, LOOK_AT, STORED, File
 from halfseen.gallery.store import Gallery
 
 MOSTLY = 0.9  # of the rows of a file are to be there, if it is to be used
-LOOKED_AT = 32  # of its rows, before it is
+LOOKED_AT = 32  # of its rows are compared with the gallery's, before it is
 KINDS: dict[str, type[Chunk]] = {"leading": Leading, "planes": Planes}
 
 
 class Held(NamedTuple):
-    """A chunk that lies ready, which of its rows count, bool [n] (None: all), and the `file` that it is mapped from."""
+    """A chunk that lies ready, which of its rows are `live`, bool [n] (None: all), and the `file` it is mapped from."""
 
     chunk: Chunk
-    counts: Tensor | None = None
+    live: Tensor | None = None
     file: File | None = None
 
     def stored(self, ids: Tensor) -> Stored:
-        """Those of `ids` that are in here, and count."""
+        """Those of `ids` that are in here, and live."""
         rows = self.chunk.named(ids)
-        return self.chunk.stored(rows if self.counts is None else rows[self.counts[rows]])
+        return self.chunk.stored(rows if self.live is None else rows[self.live[rows]])
 
 
 class Mapped(NamedTuple):
@@ -52,45 +51,38 @@ def mapped_in(gallery: Gallery, ids: Tensor, stored: Tensor, before: Sequence[He
     found, there, basis, fitted = list[Held](), torch.zeros(len(ids), dtype=torch.bool), None, 0
     known = {each.file: each.chunk for each in before if each.file}
     for file, about, tensors in prepared.files_of(gallery):
-        with suppress(KeyError, TypeError, ValueError, RuntimeError):  # a file that makes no sense
-            chunk, then = known.get(file) or _chunk_of(gallery, about["kind"], dict(tensors)), tensors[STORED]
-            kept = prepared.rows_kept(ids, stored, chunk.ids, then)
-            place = torch.searchsorted(ids, chunk.ids).clamp_(max=max(0, len(ids) - 1))
-            if not bool(kept.any()) or float((kept := kept & ~there[place]).float().mean()) < MOSTLY:
-                continue
-            if file in known or _agrees(gallery, chunk, kept.nonzero()[:, 0]):
-                there[place[kept]] = True
-                found.append(Held(chunk, None if bool(kept.all()) else kept, file))
-                basis, fitted = getattr(chunk, "basis", None), max(fitted, int(about["fitted"]))
+        try:
+            chunk = known.get(file) or _chunk_of(gallery, about["kind"], tensors)
+            kept = prepared.rows_kept(ids, stored, chunk.ids, tensors[STORED])
+            size, look = int(about["fitted"]), {name: tensors[name] for name in (IDS, LOOK_AT, LOOK)}
+        except (KeyError, TypeError, ValueError, RuntimeError):
+            continue  # it makes no sense
+        place = torch.searchsorted(ids, chunk.ids).clamp_(max=max(0, len(ids) - 1))
+        if not bool(kept.any()) or float((kept := kept & ~there[place]).float().mean()) < MOSTLY:
+            continue
+        if file in known or prepared.agrees(gallery, look, kept):
+            there[place[kept]] = True
+            found.append(Held(chunk, None if bool(kept.all()) else kept, file))
+            basis, fitted = getattr(chunk, "basis", None), max(fitted, size)
     return Mapped(tuple(found), there, basis, fitted)
 
 
-def _chunk_of(gallery: Gallery, kind: str, tensors: dict[str, Any]) -> Chunk:
+def _chunk_of(gallery: Gallery, kind: str, tensors: Mapping[str, Tensor]) -> Chunk:
     """What `write` has written; a ValueError unless it is as large as such rows are."""
-    del tensors[STORED]
     parts, dim = len(gallery.model.parts), gallery.model.dim
     like = Stored(torch.zeros(1).long(), torch.zeros(1, parts, dim).half(), torch.zeros(1, parts))
-    basis = Basis(tensors.pop("axes"), tensors.pop("centre")) if KINDS[kind] is Leading else None
-    chunk = KINDS[kind](**tensors, **({"basis": basis} if basis else {}))
+    basis = Basis(tensors["axes"], tensors["centre"]) if KINDS[kind] is Leading else None
     if basis and (basis.axes.shape, basis.centre.shape) != ((parts, dim, leaders(dim)), (parts, leaders(dim))):
         raise ValueError("other axes")
-    last, wanted = chunk.rows(slice(len(chunk) - 1, len(chunk))), maker(basis)(like, 1)
-    for name in tensors:
+    wanted = maker(basis)(like, 1)
+    names = [field.name for field in fields(KINDS[kind]) if field.name != "basis"]  # type: ignore[arg-type]
+    chunk = KINDS[kind](**{name: tensors[name] for name in names}, **({"basis": basis} if basis else {}))
+    last = chunk.rows(slice(len(chunk) - 1, len(chunk)))
+    for name in names:
         own, other = getattr(last, name), getattr(wanted, name)
         if (own.shape, own.dtype) != (other.shape, other.dtype):
             raise ValueError(f"other {name}")
     return chunk
-
-
-def _agrees(gallery: Gallery, chunk: Chunk, rows: Tensor) -> bool:
-    """Whether some of the `rows`, the last one among them, are in the gallery what they are in `chunk`.
-
-    Ids and times might be those of another history, as after the import of another export.
-    """
-    some = chunk.stored(rows.flip(0)[:: max(1, len(rows) // LOOKED_AT)])
-    ids, embedding = gallery.embedding(some.ids.tolist())
-    same = torch.equal(embedding.vectors, some.vectors) and torch.equal(embedding.visibility, some.visibility)
-    return same and ids == some.ids.tolist()
 
 
 def write(gallery: Gallery, chunk: Chunk, then: Tensor, fitted: int) -> None:
@@ -99,7 +91,9 @@ def write(gallery: Gallery, chunk: Chunk, then: Tensor, fitted: int) -> None:
     if isinstance(basis := tensors.pop("basis", None), Basis):
         tensors |= {"axes": basis.axes, "centre": basis.centre}
     kind = next(name for name, kind in KINDS.items() if isinstance(chunk, kind))
-    prepared.keep(gallery, tensors | {STORED: then}, {"kind": kind, "fitted": str(fitted)})
+    rows = torch.arange(len(chunk) - 1, -1, -max(1, len(chunk) // LOOKED_AT))
+    tensors |= {STORED: then, LOOK_AT: rows, LOOK: chunk.stored(rows).vectors}
+    prepared.keep(gallery, tensors, {"kind": kind, "fitted": str(fitted)})
 
 
 def maker(basis: Basis | None) -> Maker:

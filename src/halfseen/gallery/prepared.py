@@ -11,7 +11,6 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
 FOLDER, SUFFIX = "prepared", ".safetensors"
 LAYOUT = "1"  # to be raised when tensors of the same names come to mean something else
 IDS, STORED = "ids", "stored"  # tensors that every file has: of each row its id, and when it was stored
+LOOK_AT, LOOK = "look_at", "look"  # the numbers of some rows, and their vectors as the gallery has them
+UNREADABLE = (OSError, SafetensorError, MemoryError, RuntimeError)  # the last two where nothing more can be mapped
 SUM = "sha256"  # of all tensors, in the order of their names
 
 
@@ -88,25 +89,38 @@ def keep(gallery: Gallery, tensors: Mapping[str, Tensor], about: Mapping[str, st
 
 def files_of(gallery: Gallery) -> Iterator[Prepared]:
     """All files that can be read and were made of that gallery, in the order of their rows."""
-    for path in _paths(gallery):
+    paths: list[Path] = []
+    with suppress(InputError):  # who may not look into the folder reads the gallery
+        paths = _paths(gallery)
+    for path in paths:
         if path.suffix != SUFFIX:
             continue
-        with suppress(OSError, SafetensorError, MemoryError), safe_open(path, "pt") as file:
+        with suppress(*UNREADABLE), safe_open(path, "pt") as file:
             known, about = path.stat(), file.metadata() or {}
             if (about.get("gallery"), about.get("layout")) == (_name(gallery), LAYOUT):
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
                 yield Prepared(File(path, known.st_ino, known.st_mtime_ns), about, tensors)
 
 
+def agrees(gallery: Gallery, tensors: Mapping[str, Tensor], kept: Tensor) -> bool:
+    """Whether those rows of a file that can be looked at, and are `kept`, bool [n], are the same in the gallery.
+
+    Ids and times might be those of another history, as after the import of another export.
+    """
+    rows, vectors = tensors[LOOK_AT], tensors[LOOK]
+    ids = tensors[IDS][rows]
+    found, embedding = gallery.embedding(ids[kept[rows]].tolist())
+    return bool(found) and torch.equal(embedding.vectors, vectors[torch.isin(ids, torch.tensor(found))])
+
+
 def drop(gallery: Gallery, spared: Callable[[Prepared], bool] | None = None) -> None:
-    """Remove all files but those that are `spared`; None: those whose rows are all still the gallery's."""
+    """Remove all files but those that are `spared`; None: those all of whose rows are still the gallery's."""
     if not _paths(gallery):
         return
     failed: list[tuple[Path, str]] = []
     with gallery.alone():
         gallery.refresh()
-        ids, stored, _ = rows_of(gallery)
-        spare = spared or partial(_is_whole, ids, stored)
+        spare = spared or _whole(gallery)
         kept = {each.file.path for each in files_of(gallery) if spare(each)}
         for path in _paths(gallery):  # what was broken off goes too
             try:
@@ -117,15 +131,20 @@ def drop(gallery: Gallery, spared: Callable[[Prepared], bool] | None = None) -> 
     if failed:
         raise InputError(
             f"{shown(failed[0][0])} could not be removed ({failed[0][1]}), and may hold what was forgotten; "
-            f"remove it by hand"
+            f"remove it by hand, and do it again"
         )
 
 
-def _is_whole(ids: Tensor, stored: Tensor, file: Prepared) -> bool:
-    own, then = file.tensors.get(IDS), file.tensors.get(STORED)
-    if own is None or then is None or own.shape != then.shape:
+def _whole(gallery: Gallery) -> Callable[[Prepared], bool]:
+    ids, stored, _ = rows_of(gallery)
+
+    def is_whole(file: Prepared) -> bool:
+        with suppress(KeyError, RuntimeError):  # of a file that makes no sense
+            kept = rows_kept(ids, stored, file.tensors[IDS], file.tensors[STORED])
+            return bool(kept.all()) and agrees(gallery, file.tensors, kept)
         return False
-    return bool(rows_kept(ids, stored, own, then).all())
+
+    return is_whole
 
 
 def faults_in(gallery: Gallery) -> Iterator[str]:
@@ -137,7 +156,7 @@ def faults_in(gallery: Gallery) -> Iterator[str]:
             with safe_open(path, "pt") as file:
                 found = sum_of({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
                 wrong = "" if (file.metadata() or {}).get(SUM) == found else "has changed"
-        except (OSError, SafetensorError, MemoryError) as error:
+        except UNREADABLE as error:
             wrong = f"cannot be read ({error})"
         if wrong:
             yield f"{shown(path)} {wrong}; delete it, and `halfseen gallery prepare` makes it anew"

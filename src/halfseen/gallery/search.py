@@ -122,8 +122,8 @@ class Search:
                 place = torch.searchsorted(loaded.ids, each.chunk.ids).clamp_(max=len(loaded.ids) - 1)
                 everywhere = torch.ones(len(place), dtype=torch.bool)
                 allowed = torch.stack([masks[w][place] if w else everywhere for w in wheres])
-            if each.counts is not None:
-                allowed = each.counts.expand(len(probes), -1) if allowed is None else allowed & each.counts
+            if each.live is not None:
+                allowed = each.live.expand(len(probes), -1) if allowed is None else allowed & each.live
             found = bounds.search(each.chunk, probes, k, found, allowed)
         return found
 

@@ -12,7 +12,7 @@ is gone meanwhile, as after `forget`, the search goes on with the newest.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from copy import copy
 from threading import Lock
 from typing import Any, NamedTuple
@@ -29,7 +29,7 @@ from halfseen.gallery.probes import Found, Probes
 from halfseen.gallery.search import Search
 from halfseen.gallery.sightings import Ask, ModelFacts, Sighting, State, Where
 from halfseen.gallery.store import AHEAD, IMAGES, Gallery
-from halfseen.gallery.tables import VanishedError, guarded, joined, lance, local, retried
+from halfseen.gallery.tables import Batches, VanishedError, guarded, joined, lance, local, retried
 
 BLOCK = 1024  # ids that follow each other lie in one shard
 KEPT = 2  # versions that a shard can be asked about: searches go on while the next is read
@@ -69,9 +69,7 @@ class Part(Gallery):
     def table(self, columns: Sequence[str]) -> pa.Table:
         return self._table(list(columns), self._share.rows).sort_by("_rowid")
 
-    def scan(
-        self, columns: Sequence[str], rows: int, after: int = -1, until: int | None = None
-    ) -> Iterator[pa.RecordBatch]:
+    def scan(self, columns: Sequence[str], rows: int, after: int = -1, until: int | None = None) -> Batches:
         with self._reading() as images:
             yield from images.to_batches(
                 columns=list(columns),

@@ -26,7 +26,7 @@ from halfseen.gallery.checking import faults_of
 from halfseen.gallery.conditions import among, between, condition, older, quoted, same_passages
 from halfseen.gallery.exchange import export_images, import_images
 from halfseen.gallery.sightings import Fact, ModelFacts, State, Where
-from halfseen.gallery.tables import Dataset, guarded, numbers, retried
+from halfseen.gallery.tables import Batches, Dataset, guarded, numbers, retried
 from halfseen.types import Embedding, InputError
 
 Column: TypeAlias = Literal["camera", "source", "track"]
@@ -180,10 +180,12 @@ class Gallery:
 
     def compact(self, grace: timedelta = GRACE) -> None:
         """Merge small files, drop what was removed, and what no reader of the last `grace` needs."""
-        prepared.drop(self)  # before what needs room on the disk
-        with self._writing() as images:
-            tables.compact(images, FRAGMENT, grace)
-            finished.compact_finished(self.folder, grace)
+        try:
+            prepared.drop(self)  # before what needs room on the disk
+        finally:
+            with self._writing() as images:
+                tables.compact(images, FRAGMENT, grace)
+                finished.compact_finished(self.folder, grace)
 
     def known(self, digests: Iterable[str]) -> set[str]:
         """Those of `digests` whose files are done: indexed as a whole, even if their images were forgotten since."""
@@ -235,9 +237,7 @@ class Gallery:
         """These columns of all images and `_rowid`, their ids, which are in order."""
         return pa.concat_tables(self._select(list(columns), None, Where())).sort_by("_rowid")
 
-    def scan(
-        self, columns: Sequence[str], rows: int, after: int = -1, until: int | None = None
-    ) -> Iterator[pa.RecordBatch]:
+    def scan(self, columns: Sequence[str], rows: int, after: int = -1, until: int | None = None) -> Batches:
         """The images whose id is greater than `after` and not than `until`, `rows` at a time, with `_rowid`, the id."""
         with self._reading() as images:
             yield from images.to_batches(

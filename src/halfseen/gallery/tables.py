@@ -35,6 +35,7 @@ except ImportError:  # Windows has none
 
 Read = TypeVar("Read")
 Dataset: TypeAlias = Any  # lance.LanceDataset: the package is an extra
+Batches: TypeAlias = Iterator[pa.RecordBatch]
 
 GRID = 2**15  # vectors are whole numbers over this, which float16 holds exactly
 LENGTH = 127 * 254  # of a direction, in steps of the grid: see `planes`

@@ -20,7 +20,7 @@ Made = TypeVar("Made")
 
 
 def all_made(work: Callable[[Given], Made], pieces: Iterable[Given]) -> list[Made]:
-    """What `work` makes of all `pieces`, by as many threads as torch has; one of these makes all of them by itself."""
+    """What `work` makes of all `pieces`, by as many threads as torch has; asked by one of these, by that one alone."""
     count = torch.get_num_threads()
     return list(map(work, pieces) if count == 1 else crew(count).map(work, pieces))
 
