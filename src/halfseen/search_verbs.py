@@ -69,6 +69,7 @@ class Search:
 
     def run(self) -> int:
         from halfseen.gallery.indexing.model import open_model  # noqa: PLC0415
+        from halfseen.gallery.loading import WORTH, unpreparable  # noqa: PLC0415
         from halfseen.gallery.search import Search as Searching  # noqa: PLC0415
         from halfseen.gallery.store import Gallery  # noqa: PLC0415
 
@@ -79,7 +80,13 @@ class Search:
         queries = [read_image(path) for path in self.images]
         model = open_model(self.model, self.device)
         gallery = Gallery.open(self.gallery, model.facts)
-        found = Searching(gallery).search(self._ask(model, gallery, queries))
+        search = Searching(gallery)
+        found = search.search(self._ask(model, gallery, queries))
+        if search.read >= WORTH and not unpreparable(gallery):
+            printing.print_note(
+                f"note: {search.read:,} sightings had to be read; `halfseen gallery prepare {shown(self.gallery)}` "
+                f"spares that"
+            )
         language = self._language()
         if self.strip or language:
             self._draw(queries, found, gallery, language)

@@ -54,6 +54,12 @@ class Search:
     def __len__(self) -> int:
         return len(self._loaded.ids)
 
+    @property
+    def read(self) -> int:
+        """How many images were read rather than mapped, or are in each search."""
+        mapped = (len(each.chunk) for each in self._loaded.held if each.file)
+        return max(0, len(self) - sum(mapped))
+
     def refresh(self) -> bool:
         """Take in what was added and removed meanwhile; tells whether anything was. Searches go on all the time."""
         with self._one:
