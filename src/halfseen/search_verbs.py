@@ -82,9 +82,9 @@ class Search:
         gallery = Gallery.open(self.gallery, model.facts)
         search = Searching(gallery)
         found = search.search(self._ask(model, gallery, queries))
-        if search.read >= WORTH and not unpreparable(gallery):
+        if search.unmapped >= WORTH and not unpreparable(gallery):
             printing.print_note(
-                f"note: {search.read:,} sightings had to be read; `halfseen gallery prepare {shown(self.gallery)}` "
+                f"note: {search.unmapped:,} sightings had to be read; `halfseen gallery prepare {shown(self.gallery)}` "
                 f"spares that"
             )
         language = self._language()

@@ -204,6 +204,7 @@ def test_who_found_too_few_so_far_has_a_limit_soon(monkeypatch: pytest.MonkeyPat
 def test_what_bounds_leave_is_measured_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """But where that is much, what has been measured excludes some of what has not."""
     gallery, query = people(20_000, 1), people(8, 2)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # of more, each has some of the people
     joined = watched(monkeypatch, "_joined")
     monkeypatch.setattr(bounds, "LOOKED_AT", 2**14)
     rows, probes, room = led(gallery), Probes.of(Mean.each(query)), Found.room(8, 0, 6)

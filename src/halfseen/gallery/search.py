@@ -55,8 +55,8 @@ class Search:
         return len(self._loaded.ids)
 
     @property
-    def read(self) -> int:
-        """How many images were read rather than mapped, or are in each search."""
+    def unmapped(self) -> int:
+        """How many images lie in no file that could be mapped, and were read, or are read in each search."""
         mapped = (len(each.chunk) for each in self._loaded.held if each.file)
         return max(0, len(self) - sum(mapped))
 
