@@ -1,8 +1,9 @@
 """Rows as they lie in memory, kept as files in a gallery's folder: mapped, they are there at once.
 
 Each file holds the rows of a range of ids. Answers do not depend on it: rows that lie in no file are read from the
-gallery. A file counts only if it was made of this gallery, and as far as its rows are the gallery's by id and by the
-moment when they were stored, which another history of the same folder would not have in common.
+gallery. A file counts only if it was made of this gallery and holds some vectors of it to the last bit, and as far as
+its rows are the gallery's by id and by the moment when they were stored: another history of the same folder would not
+have all that in common.
 """
 
 from __future__ import annotations
