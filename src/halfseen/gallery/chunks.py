@@ -85,8 +85,8 @@ class Chunk(ABC):
     def named(self, ids: Tensor) -> Tensor:
         """The rows of those of `ids` [m] that are here."""
         known, rows = self._by_id
-        place = torch.searchsorted(known, ids).clamp_(max=len(known) - 1)
-        return rows[place[known[place] == ids]]
+        place, there = places(known, ids)
+        return rows[place[there]]
 
     @cached_property
     def _by_id(self) -> tuple[Tensor, Tensor]:
@@ -96,8 +96,7 @@ class Chunk(ABC):
 
     def among(self, ids: Tensor) -> Chunk:
         """The rows of `ids` [N], which are in order: others may have come or gone while this was read."""
-        place = torch.searchsorted(ids, self.ids).clamp_(max=max(0, len(ids) - 1))
-        there = ids[place] == self.ids if len(ids) else torch.zeros(len(self), dtype=torch.bool)
+        _, there = places(ids, self.ids)
         return self if bool(there.all()) else self.rows(there.nonzero()[:, 0])
 
 
@@ -105,6 +104,13 @@ Pairs: TypeAlias = tuple[Tensor, Tensor]  # rows and people [M], people in order
 Second: TypeAlias = Callable[[Pairs], Tensor]  # bounds, of pairs
 Some = TypeVar("Some", bound=Chunk)
 Maker: TypeAlias = Callable[[Stored, int], Chunk]  # of room for so many rows of such shape
+
+
+def places(known: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Where each of `ids` [m] lies among the `known` [N], which are in order, [m], and whether it does, bool [m]: the
+    places of those that do not are some."""
+    place = torch.searchsorted(known, ids).clamp_(max=max(0, len(known) - 1))
+    return place, known[place] == ids if len(known) else torch.zeros(len(ids), dtype=torch.bool)
 
 
 def products_of(sums: Tensor, k: Tensor, people: Tensor) -> Tensor:

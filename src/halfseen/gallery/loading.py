@@ -20,7 +20,7 @@ from torch import Tensor
 from halfseen.data.files import shown
 from halfseen.gallery import prepared, tables
 from halfseen.gallery.calibration import CROWD, Calibration, Crowd, calibration_of
-from halfseen.gallery.chunks import Chunk, Stored, in_chunks
+from halfseen.gallery.chunks import Chunk, Stored, in_chunks, places
 from halfseen.gallery.leading import Basis, Leading
 from halfseen.gallery.mapping import Held, maker, mapped_in, write
 from halfseen.gallery.planes import Planes
@@ -177,7 +177,7 @@ def _written(
         ids, stored, _ = prepared.rows_of(gallery)
         kept, there = prepared.rows_kept(ids, stored, chunk.ids, then), mapped_in(gallery, ids, stored, files)
         if bool(kept.any()):
-            kept &= ~there.there[torch.searchsorted(ids, chunk.ids).clamp_(max=len(ids) - 1)]
+            kept &= ~there.there[places(ids, chunk.ids)[0]]
         rows = kept.nonzero()[:, 0]
         if len(rows):
             chunk, then = (chunk, then) if len(rows) == len(chunk) else (chunk.rows(rows), then[rows])

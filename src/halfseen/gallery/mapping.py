@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from halfseen.gallery import prepared
-from halfseen.gallery.chunks import Chunk, Maker, Stored
+from halfseen.gallery.chunks import Chunk, Maker, Stored, places
 from halfseen.gallery.leading import Basis, Leading, leaders
 from halfseen.gallery.planes import Planes
 from halfseen.gallery.prepared import IDS, LOOK, LOOK_AT, STORED, File
@@ -57,7 +57,7 @@ def mapped_in(gallery: Gallery, ids: Tensor, stored: Tensor, before: Sequence[He
             size, look = int(about["fitted"]), {name: tensors[name] for name in (IDS, LOOK_AT, LOOK)}
         except (KeyError, TypeError, ValueError, RuntimeError):
             continue  # it makes no sense
-        place = torch.searchsorted(ids, chunk.ids).clamp_(max=max(0, len(ids) - 1))
+        place, _ = places(ids, chunk.ids)
         if not bool(kept.any()) or float((kept := kept & ~there[place]).float().mean()) < MOSTLY:
             continue
         if file in known or prepared.agrees(gallery, look, kept):

@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from halfseen.data.files import shown, whole
+from halfseen.gallery.chunks import places
 from halfseen.gallery.tables import local
 from halfseen.types import InputError
 
@@ -64,10 +65,8 @@ def rows_of(gallery: Gallery, columns: Sequence[str] = ()) -> tuple[Tensor, Tens
 
 def rows_kept(ids: Tensor, stored: Tensor, own: Tensor, then: Tensor) -> Tensor:
     """Which of a file's `own` rows, stored `then`, are still those of a gallery: bool [n]."""
-    if not len(ids):
-        return torch.zeros(len(own), dtype=torch.bool)
-    place = torch.searchsorted(ids, own).clamp_(max=len(ids) - 1)
-    return (ids[place] == own) & (stored[place] == then)
+    place, there = places(ids, own)
+    return there & (stored[place] == then) if len(ids) else there
 
 
 def keep(gallery: Gallery, tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> None:

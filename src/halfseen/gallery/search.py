@@ -26,6 +26,7 @@ from torch import Tensor
 
 from halfseen.gallery import bounds, tables
 from halfseen.gallery.calibration import signs_of
+from halfseen.gallery.chunks import places
 from halfseen.gallery.loading import Loaded, load, streamed
 from halfseen.gallery.probes import EMPTY, Found, Mean, Probes, pushed
 from halfseen.gallery.sightings import Ask, Sighting, Where
@@ -125,7 +126,7 @@ class Search:
         for each in chain(loaded.held, streamed(self.gallery, loaded)):
             allowed = None
             if masks:
-                place = torch.searchsorted(loaded.ids, each.chunk.ids).clamp_(max=len(loaded.ids) - 1)
+                place, _ = places(loaded.ids, each.chunk.ids)
                 everywhere = torch.ones(len(place), dtype=torch.bool)
                 allowed = torch.stack([masks[w][place] if w else everywhere for w in wheres])
             if each.live is not None:
