@@ -15,7 +15,7 @@ test: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/python -m pytest --cov=halfseen --cov-report=term:skip-covered --cov-fail-under=90
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --cov=halfseen --cov-report=term:skip-covered --cov-fail-under=90
 
 # A real street, indexed and searched: OpenCV's sample film, out of Debian's package, which is not installed.
 pedestrians: $(VENV)/.ready $(FILM)

@@ -20,6 +20,7 @@ from halfseen.recipe import Recipe
 from halfseen.types import InputError
 from halfseen.weights import CARD, Card, load_weights, make_network, plain, rebuilt, save_weights
 from standins import RECIPE, TINY, Config, Tiny
+from tiny_methods import IMAGE, tiny_config
 
 CONFIG = Config(dim=6, dropout=0.1, table=(("identity", 2.0), ("triplet", 0.5)))
 SmallDisk = Callable[[int], AbstractContextManager[None]]
@@ -82,19 +83,14 @@ def test_channels_last_makes_no_difference(network: Tiny, saved: Path, tmp_path:
     assert (tmp_path / "again.safetensors").read_bytes() == saved.read_bytes()
 
 
-def test_every_method_fits_the_test_network_it_names(tmp_path: Path) -> None:
-    for method in METHODS.values():
-        config, recipe = _small(method.config()), replace(method.recipe, height=64, width=32)
-        told = replace(card(method.name), config=plain(config), recipe=plain(recipe))
-        save_weights(tmp_path / "w.safetensors", method, make_network(method, config, recipe, 3), told)
-        loaded = load_weights(tmp_path / "w.safetensors")
-        assert (loaded.config, loaded.recipe) == (config, recipe)
-
-
-def _small(config: Any) -> Any:
-    vit = config.backbone.startswith("vit")
-    narrow = {"reduction": 16} if hasattr(config, "reduction") else {}  # of 1,280 channels Pirt makes 100 M parameters
-    return replace(config, backbone="vit_tiny_patch16_224" if vit else "mobilenetv2_035", **narrow)
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_fits_the_test_network_it_names(name: str, tmp_path: Path) -> None:
+    method, config = METHODS[name], tiny_config(name)
+    recipe = replace(method.recipe, height=IMAGE[0], width=IMAGE[1])
+    told = replace(card(name), config=plain(config), recipe=plain(recipe))
+    save_weights(tmp_path / "w.safetensors", method, make_network(method, config, recipe, 3), told)
+    loaded = load_weights(tmp_path / "w.safetensors")
+    assert (loaded.config, loaded.recipe) == (config, recipe)
 
 
 # --- Configurations as JSON ---
