@@ -249,6 +249,8 @@ def test_labels_come_from_any_grid_and_any_cue() -> None:
         ({"masks": "fixed", "diversity": ("pooled",)}, "want a teacher in terms"),
         ({"terms": ("global", "student", "foreground")}, "want a teacher in terms"),
         ({"terms": ("global", "student"), "diversity": ("relu",)}, "diversity is relu, and no term; add it"),
+        ({"terms": ("global", "student"), "seen": Seen(alpha=0.5)}, "seen.alpha 0.5, and terms have no visibility"),
+        ({"terms": ("global", "student"), "seen": {"threshold": 0.4}}, "seen.threshold is 0.4, .* add it to terms"),
     ],
 )
 def test_what_is_no_config_is_refused(changes: dict[str, Any], message: str) -> None:

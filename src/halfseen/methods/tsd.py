@@ -107,6 +107,7 @@ class Config:
             raise InputError("foreground and diversity pooled want a teacher in terms, and masks that are not fixed")
         if self.diversity and "diversity" not in terms:
             raise InputError(f"diversity is {', '.join(self.diversity)}, and no term; add it to terms, or drop both")
+        self.seen.check_taught("visibility" in terms)
 
     @property
     def grouping(self) -> str:

@@ -34,6 +34,14 @@ class Seen:
         """As it is, or as JSON has it."""
         return saved if isinstance(saved, Seen) else Seen(**saved)
 
+    def check_taught(self, taught: bool) -> None:
+        """An InputError where something is said about a head that is not `taught`."""
+        if not taught and (self.threshold, self.alpha) != (Seen.threshold, Seen.alpha):
+            raise InputError(
+                f"seen.threshold is {self.threshold}, seen.alpha {self.alpha}, and terms have no visibility, which "
+                f"they are about; add it to terms, or leave them out"
+            )
+
 
 class Necks(nn.Module):
     """A BNNeck for each named vector: batch normalisation without a shift, then a classifier without a bias.
