@@ -174,6 +174,22 @@ def test_what_was_encoded_is_not_encoded_again(loaded: Loaded, splits: Splits, t
     assert len(network.handed) == 2
 
 
+def test_who_has_no_home_keeps_nothing(
+    loaded: Loaded, splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("HALFSEEN_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    network = loaded.network
+    assert isinstance(network, Tiny)
+    for times in (1, 2):
+        encode_split(loaded, tmp_path / "tiny.safetensors", splits, "gallery", LOOK)
+        assert len(network.handed) == times
+
+
 def test_a_damaged_cache_is_made_again(loaded: Loaded, splits: Splits, tmp_path: Path) -> None:
     place = tmp_path / "cache" / "x.safetensors"
     first = encode_once(loaded, splits.query, LOOK, place)

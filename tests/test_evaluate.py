@@ -127,6 +127,18 @@ def test_the_usual_distance(parts: int, usual: str) -> None:
     assert evaluate(query, gallery) != evaluate(query, gallery, distance=VisibleParts("euclid"))
 
 
+def test_one_vector_that_is_not_always_seen_is_not_looked_at_where_it_is_hidden() -> None:
+    query, gallery = benchmark(1)
+    hidden = replace(gallery.embedding, visibility=gallery.embedding.visibility.clone())
+    hidden.visibility[::3] = 0
+    there = replace(gallery, embedding=hidden)
+    other = replace(hidden, vectors=torch.where(hidden.visibility[..., None] > 0, hidden.vectors, 9.0))
+    found = evaluate(query, there)
+    assert found == evaluate(query, replace(gallery, embedding=other))
+    assert found == evaluate(query, there, distance=DISTANCES["parts-cosine"])
+    assert found != evaluate(query, gallery)
+
+
 def test_means_are_of_what_each_query_scores() -> None:
     query, gallery = benchmark(3)
     found, means = score_each(query, gallery), evaluate(query, gallery)

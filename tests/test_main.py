@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import NoReturn
 
 import pytest
 
@@ -30,3 +31,31 @@ def test_ctrl_c_while_importing_is_a_sentence(
     monkeypatch.setitem(sys.modules, "halfseen.cli", Interrupted())
     assert __main__.main() == 2
     assert capsys.readouterr().err == "halfseen: stopped by Ctrl-C before anything was done\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("DataLoader worker (pid 9) is killed by signal: Killed. "), "give fewer --workers, or 0"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: you tried to allocate 9 bytes"), "too little memory"),
+        (MemoryError(), "too little memory"),
+    ],
+)
+def test_errors_of_the_machine_are_a_sentence(
+    error: Exception, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: list[str]) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(cli, "_parse", fail)
+    assert cli.main(["demo"]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_other_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: list[str]) -> NoReturn:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(cli, "_parse", fail)
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        cli.main(["demo"])

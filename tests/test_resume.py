@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +18,11 @@ import torch
 from torch import Tensor
 
 import standins
+from halfseen.data.loading import Loader, LostError
+from halfseen.ops.metrics import PROTOCOLS
 from halfseen.recipe import Method, Recipe
 from halfseen.train import BEST, CHECKPOINT, LAST, train
-from halfseen.training.log import read_log
+from halfseen.training.log import Log, read_log
 from halfseen.training.settings import Settings
 from halfseen.types import Batch, InputError, Splits
 from standins import LONG, PAIRED, RECIPE, TINY, Config, Output, Tiny, draw_set, read_drawn, same
@@ -139,6 +141,44 @@ def test_stopped_while_evaluating(splits: Splits, unbroken: Path, tmp_path: Path
     assert_alike(go(splits, out), unbroken)
 
 
+def worker_lost(batches: int) -> Callable[[Loader], Iterator[Batch]]:
+    """In place of a loader's batches: so many, then its worker is gone."""
+    usual, left = Loader.__iter__, iter(range(batches))
+
+    def some(loader: Loader) -> Iterator[Batch]:
+        for batch in usual(loader):
+            if next(left, None) is None:
+                raise LostError
+            yield batch
+
+    return some
+
+
+def test_workers_that_heard_the_signal_first(
+    splits: Splits, unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = worker_lost(7)
+
+    def with_a_signal(loader: Loader) -> Iterator[Batch]:
+        try:
+            yield from heard(loader)
+        except LostError:
+            signal.raise_signal(signal.SIGTERM)
+            raise
+
+    monkeypatch.setattr(Loader, "__iter__", with_a_signal)
+    with pytest.raises(KeyboardInterrupt, match="stopped after 7 of 24 steps; the same command goes on"):
+        go(splits, tmp_path / "out", save=None)
+    monkeypatch.undo()
+    assert_alike(go(splits, tmp_path / "out"), unbroken)
+
+
+def test_a_worker_that_is_gone_unasked(splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Loader, "__iter__", worker_lost(2))
+    with pytest.raises(LostError, match="give fewer --workers"):
+        go(splits, tmp_path / "out")
+
+
 def test_what_is_over_is_not_done_again(splits: Splits, tmp_path: Path) -> None:
     out = go(splits, tmp_path / "out", recipe=RECIPE)
     before = {path.name: path.read_bytes() for path in out.iterdir()}
@@ -182,6 +222,7 @@ def half(splits: Splits, tmp_path: Path) -> Path:
         (replace(TINY, name="other"), LONG, {}, r"method tiny \(now other\)"),
         (TINY, replace(LONG, lr=0.02), {}, r"recipe.lr 0.01 \(now 0.02\)"),
         (TINY, LONG, {"seed": 7}, r"seed 0 \(now 7\)"),
+        (TINY, LONG, {"protocols": (PROTOCOLS["all"],)}, r"protocols None \(now \['all'\]\)"),
         (TINY, replace(LONG, lr=1, warmup=3, epochs=9, clip=2), {}, "and 1 more"),
     ],
 )
@@ -192,6 +233,36 @@ def test_another_training_is_refused(
     with pytest.raises(InputError, match=f"half holds a training with .*{said}.*choose another --out"):
         go(splits, half, method, recipe, **settings)
     assert (half / CHECKPOINT).read_bytes() == before
+
+
+@pytest.mark.parametrize("what", ["network", "optimiser"])
+def test_a_checkpoint_of_a_version_with_other_parameters(what: str, half: Path, splits: Splits) -> None:
+    content = torch.load(half / CHECKPOINT, weights_only=True)
+    state = content["network"] if what == "network" else content["optimiser"]["param_groups"][0]
+    state.popitem()
+    torch.save(content, half / CHECKPOINT)
+    with pytest.raises(InputError, match=r"last.ckpt holds other parameters than .*; go on with the version that"):
+        go(splits, half)
+
+
+@pytest.mark.parametrize("changes", [{"network": None}, {"optimiser": None}, {"run": "[]"}, {"state": "3"}])
+def test_a_checkpoint_that_lacks_something(changes: dict[str, Any], half: Path, splits: Splits) -> None:
+    content = torch.load(half / CHECKPOINT, weights_only=True) | changes
+    torch.save({name: value for name, value in content.items() if value is not None}, half / CHECKPOINT)
+    with pytest.raises(InputError, match=r"last.ckpt is cut short or no checkpoint"):
+        go(splits, half)
+
+
+def test_scores_of_an_epoch_that_was_not_over_are_not_told_twice(tmp_path: Path) -> None:
+    log = Log(tmp_path, 0)
+    for kind, epoch, step in (("steps", 1, 3), ("scores", 1, 3), ("steps", 2, 6), ("scores", 2, 6)):
+        log.write(kind, epoch, step, {})
+    Log(tmp_path, 6, 1)
+    assert [(line["kind"], line["epoch"]) for line in read_log(tmp_path / "log.jsonl")] == [
+        ("steps", 1),
+        ("scores", 1),
+        ("steps", 2),
+    ]
 
 
 @pytest.mark.parametrize("size", [0, 10, 3000, -1])

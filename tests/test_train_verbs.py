@@ -222,6 +222,27 @@ def test_cues_are_chosen(words: list[object], refused: Refused, run: Run) -> Non
     assert run(*words, "--cue", "keypoints")[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--memory", "nan", "--memory is nan; give gigabytes, 0 or more"),
+        ("--memory", "inf", "--memory is inf; give gigabytes, 0 or more"),
+        ("--memory", -1, "--memory is -"),
+        ("--seed", 2**63, f"--seed is {2**63}; give a whole number of at most 64 bits"),
+    ],
+)
+def test_numbers_that_cannot_be(option: str, value: object, said: str, words: list[object], refused: Refused) -> None:
+    assert said in refused(*words, option, value)
+
+
+@pytest.mark.parametrize("option", ["--tier", "--row"])
+def test_an_option_without_its_value(option: str, words: list[object], run: Run) -> None:
+    code, _, err = run(*words, option)
+    assert code == 2
+    assert "halfseen train" in err or "tiny" in err
+    assert "usage: halfseen [--tier" not in err
+
+
 def test_too_few_people(words: list[object], refused: Refused) -> None:
     assert "a batch of 5 identities cannot be filled" in refused(*words, "--recipe.people", 5)
 

@@ -140,6 +140,14 @@ def test_a_method_that_nobody_knows(saved: Path) -> None:
     assert "of the method 'tiny'; known are bot, " in refusal(saved)
 
 
+@pytest.mark.parametrize("name", ["config", "recipe", "data", "scores", "versions"])
+@pytest.mark.parametrize("value", [None, [1], "x"])
+def test_a_card_of_another_make(name: str, value: object, saved: Path) -> None:
+    assert f"bears a card of another version (its {name} is {value!r}); train it again" in refusal(
+        rewritten(saved, **{name: value}), TINY
+    )
+
+
 @pytest.mark.parametrize("size", [0, 5, 300, -1])
 def test_a_truncated_file(size: int, saved: Path) -> None:
     saved.write_bytes(saved.read_bytes()[:size])

@@ -150,13 +150,23 @@ def main(words: Sequence[str] | None = None) -> int:
             str(stop) or "stopped by Ctrl-C; nothing half-written is left, and the same command goes on where it can"
         )
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "tried to allocate" not in str(error).lower():  # torch's MemoryError
+        if not (cause := _cause(error)):
             raise
-        return _fail("this machine has too little memory for that; use fewer images at a time")
+        return _fail(cause)
     except OSError as error:
         _drop_output()
         left = isinstance(error, BrokenPipeError)  # the reader of our output, e.g. `| head`
         return 2 if left else _fail(f"the system refused to go on ({error}); make room, or check the paths")
+
+
+def _cause(error: Exception) -> str:
+    """Of an error that is not one of halfseen's, what to do about it, where that is known."""
+    if isinstance(error, MemoryError) or "tried to allocate" in str(error).lower():  # torch's MemoryError
+        return "this machine has too little memory for that; use fewer images at a time"
+    from halfseen.data.loading import LostError  # noqa: PLC0415  (torch takes two seconds)
+
+    # of a process that is killed torch tells whatever is at work
+    return str(LostError()) if LostError.meant(error) else ""
 
 
 def _parse(words: list[str]) -> Verb:

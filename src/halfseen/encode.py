@@ -157,9 +157,14 @@ def content_key(
 
 
 def cache_folder() -> Path:
-    """Where embeddings are kept: HALFSEEN_CACHE, or the system's folder for caches."""
-    named = os.environ.get("HALFSEEN_CACHE")
-    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "halfseen"
+    """Where embeddings are kept: HALFSEEN_CACHE, or the system's folder for caches; for somebody without a home, as in
+    some containers, nowhere."""
+    if named := os.environ.get("HALFSEEN_CACHE"):
+        return Path(named)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "halfseen"
+    except RuntimeError:
+        return Path(os.devnull, "halfseen")
 
 
 def _cues_of(sample: Sample, row: int, cues: CueSources) -> Iterator[Tensor]:

@@ -51,7 +51,7 @@ def score_each(
     """As `evaluate`, but the scores of every query, before their means are taken."""
     _check_cameras(query, gallery)
     _check_labels(gallery, protocols)
-    distance = distance or usual_distance(query.embedding)
+    distance = distance or usual_distance(query.embedding, gallery.embedding)
     wanted = tuple(protocols) or usual_protocols(gallery)
     watched = _watched(_blocks(distance, query.embedding, gallery.embedding, progress), len(query.facts), progress)
     found = score_queries(watched, query.facts, gallery.facts, wanted)
@@ -69,9 +69,11 @@ def recall_of(
     return recall(candidates, query.facts, gallery.facts, protocols)
 
 
-def usual_distance(embedding: Embedding) -> Distance:
-    """Cosine for a global descriptor, visible parts for several."""
-    return DISTANCES["parts" if embedding.vectors.shape[1] > 1 else "cosine"]
+def usual_distance(*sides: Embedding) -> Distance:
+    """Visible parts for several, cosine for a global descriptor; its visibility counts where one is given."""
+    if any(side.vectors.shape[1] > 1 for side in sides):
+        return DISTANCES["parts"]
+    return DISTANCES["cosine" if all(bool((side.visibility == 1).all()) for side in sides) else "parts-cosine"]
 
 
 def usual_protocols(gallery: Encoded) -> tuple[Protocol, ...]:

@@ -174,7 +174,9 @@ class Evaluate:
     def _sides(self) -> Iterator[Sides]:
         if self.query and self.gallery:
             query, gallery = load_encoded(self.query, camid=0), load_encoded(self.gallery, camid=1)
-            yield self._seen(Sides(query, gallery, "", self._distance(usual_distance(query.embedding))))
+            yield self._seen(
+                Sides(query, gallery, "", self._distance(usual_distance(query.embedding, gallery.embedding)))
+            )
         elif self.weights:
             way = Way(self.weights, self.root, self.device, self.autocast, self.workers)
             loaded = way.load()

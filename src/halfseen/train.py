@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from halfseen.data.embeddings import Encoded
-from halfseen.data.files import shown, whole
-from halfseen.data.loading import CueSources, Loader, Paired, Pictures, labels_of
+from halfseen.data.files import whole
+from halfseen.data.loading import CueSources, Loader, LostError, Paired, Pictures, labels_of
 from halfseen.data.memory import Memory
 from halfseen.data.sampling import IdentityBatches
 from halfseen.data.variants import bank, twins
@@ -130,7 +130,8 @@ class Training:
             try:
                 while self.state.epoch < self.recipe.epochs:
                     self._run_epoch()
-            except Stopped:
+            except (Stopped, LostError) as end:
+                self.signs.check_meant(end)
                 self._save_checkpoint()
                 raise KeyboardInterrupt(
                     f"stopped after {self.state.done:,} of {self.recipe.epochs * self.steps:,} steps; "
@@ -141,17 +142,11 @@ class Training:
 
     def _begin(self) -> None:
         """Make the folder, go on from its checkpoint if there is one, and open the log."""
-        out = self.settings.out
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(
-                f"{shown(out)} cannot be made ({error.strerror or error}); choose another --out"
-            ) from error
+        out = self.settings.made()
         if (out / CHECKPOINT).exists():
             self.state = load_checkpoint(out / CHECKPOINT, self.about(), self.network, self.optimiser)
             self.say(f"going on after {self.state.done:,} of {self.recipe.epochs * self.steps:,} steps")
-        self.log = Log(out, self.state.done, writes=self.leads, tensorboard=self.settings.tensorboard)
+        self.log = Log(out, self.state.done, self.state.epoch, writes=self.leads, tensorboard=self.settings.tensorboard)
         if self.leads:
             told = {**self.about(), "root": str(self.splits.root.absolute())}
             with whole(out / RUN) as beside:
@@ -159,7 +154,7 @@ class Training:
 
     def about(self) -> Plain:
         """Which training this is: where anything differs here, other weights come out."""
-        start = self.settings.start
+        start, protocols = self.settings.start, [protocol.name for protocol in self.settings.protocols]
         return {
             "method": self.method.name,
             "config": plain(self.config),
@@ -169,6 +164,7 @@ class Training:
             "started_from": start.name if isinstance(start, Path) else start,
             "precision": self.settings.precision,
             "processes": self.fabric.world_size,
+            **({"protocols": protocols} if protocols else {}),  # the first tells the best
         }
 
     def _run_epoch(self) -> None:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
@@ -101,6 +102,8 @@ class Train:
     def _settings(self) -> Settings:
         words = (self.method, self.row, self.data, str(self.seed))
         name = "-".join(word for word in words if word).replace(":", "-").replace("+", "-")
+        if not isfinite(self.memory):
+            raise InputError(f"--memory is {self.memory}; give gigabytes, 0 or more")
         return Settings(
             out=self.out or Path(name),
             seed=self.seed,
@@ -137,8 +140,8 @@ class Rows:
 def parse(words: Sequence[str]) -> Train | Rows:
     """`words` behind `halfseen train`. Tier and row come first, because they are the defaults of all others."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--tier", default="full")
-    first.add_argument("--row")
+    first.add_argument("--tier", nargs="?", default="full")
+    first.add_argument("--row", nargs="?")
     early = first.parse_known_args(list(words))[0]
     tier: TierName = "mini" if early.tier == "mini" else "full"  # of other words the parser below complains
     chosen = METHODS.get(next((word for word in words if word in METHODS), ""))

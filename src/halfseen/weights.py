@@ -52,6 +52,15 @@ class Card:
     scores: Plain = field(default_factory=dict)
     versions: Plain = field(default_factory=_versions)
 
+    @staticmethod
+    def read(text: str) -> Card:
+        """From JSON; a TypeError or ValueError where that is none of a card."""
+        card = Card(**json.loads(text))
+        for name in ("config", "recipe", "data", "scores", "versions"):
+            if not isinstance(value := getattr(card, name), dict):
+                raise TypeError(f"its {name} is {value!r}")
+        return card
+
 
 class Loaded(NamedTuple):
     """A method that is ready for test time; `network` is on the CPU, in evaluation mode."""
@@ -160,7 +169,7 @@ def _read(path: Path) -> tuple[Card, dict[str, Tensor]]:
             f"--weights in training"
         )
     try:
-        return Card(**json.loads(text)), state
+        return Card.read(text), state
     except (TypeError, ValueError) as error:
         raise InputError(f"{shown(path)} bears a card of another version ({error}); train it again") from error
 

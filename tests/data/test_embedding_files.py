@@ -141,3 +141,12 @@ def test_a_sentence_on_a_file_that_cannot_be_written_names_it_once(name: str, tm
     assert str(caught.value).startswith(str(path))
     assert str(caught.value).count(path.name) == 1
     assert ".part" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_numbers_of_people_that_would_turn_negative_are_refused(kind: str, tmp_path: Path) -> None:
+    path, numbers = tmp_path / f"a{kind}", np.array([2**63 + 5, 13, 14, 15], np.uint64)
+    path.write_bytes(as_bytes(kind, GOOD | {"pid": numbers}))
+    assert refusal(path).startswith(": pid holds numbers above 2^63 - 1")
+    path.write_bytes(as_bytes(kind, GOOD | {"pid": numbers - np.uint64(6)}))
+    assert load_encoded(path, camid=0).facts.pids.tolist() == (numbers - np.uint64(6)).astype(np.int64).tolist()

@@ -21,7 +21,7 @@ from halfseen.data.export import export
 from halfseen.data.images import read_image
 from halfseen.data.sets import read_set
 from halfseen.data.variants import Picture, occluded, partial, read_sample
-from halfseen.types import InputError, Occlusion, Sample, Splits
+from halfseen.types import InputError, Occlusion, Paste, Sample, Splits
 
 FORMATS = (".jpg", ".PNG", ".bmp", ".jpeg")
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
@@ -192,6 +192,20 @@ def test_what_is_finished_is_left_alone_and_what_is_not_is_made_again(
     export(edited, out, masks=masks)
     assert snapshot(out) == first
     assert times == {name: (out / name).stat().st_mtime_ns for name in times}
+
+
+def test_an_original_that_became_another_is_exported_anew(splits: Splits, tmp_path: Path) -> None:
+    edited, out = occluded(splits, share={"query": 1.0}), tmp_path / "out"
+    export(edited, out)
+    copied = next(sample for sample in edited.train if sample.path.suffix == ".jpg")
+    copied.path.write_bytes(copied.path.read_bytes().replace(b"JFIF", b"JFIX"))  # as large as it was
+    Image.new("RGB", (40, 80)).save(edited.query[0].path, "PNG")
+    pasted = next(edit for edit in edited.query[1].edits if isinstance(edit, Paste)).source
+    Image.new("RGB", (40, 80), "red").save(pasted, "PNG")
+    export(edited, out)
+    again, fresh = snapshot(out), tmp_path / "fresh"
+    export(edited, fresh)
+    assert again == snapshot(fresh)
 
 
 def test_stopping_leaves_whole_files_only(edited: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

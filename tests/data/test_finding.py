@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from halfseen.data.cues import FIELDS_FOLDER, load_keypoints, save_keypoints
+from halfseen.data.cues import FIELDS_FOLDER, KeypointFile, load_keypoints, save_keypoints
 from halfseen.data.finding import find_cues, read_named
 from halfseen.data.variants import occluded, partial
 from halfseen.types import InputError, Splits
@@ -67,6 +67,22 @@ def test_variants_are_those_of_the_package(root: Path, splits: Splits, monkeypat
 def test_what_comes_with_halfseen_is_never_another_set(tmp_path: Path) -> None:
     """`--data world --data street --root WORLD`, say."""
     assert read_named("street", tmp_path).root == read_named("street").root
+
+
+def test_pictures_named_by_absolute_paths_are_no_cues_of_themselves(root: Path, splits: Splits) -> None:
+    samples = []
+    for row, sample in enumerate(splits.train):
+        path = root.parent / f"elsewhere/{row}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (16, 32)).save(path)
+        samples.append(replace(sample, path=path, name=path.as_posix()))
+        np.save(path.with_suffix(".npy"), np.zeros((36, 4, 2), np.float32))
+    names = tuple(sample.name for sample in samples)
+    points = load_keypoints(root / "keypoints.npz").lookup([sample.name for sample in splits.train])[0]
+    save_keypoints(root / "keypoints.npz", KeypointFile(names, points, "drawn"))
+    cues = find_cues(replace(splits, train=tuple(samples)), samples, {"parts", "fields", "keypoints"})
+    assert cues.keypoints is not None
+    assert torch.equal(cues.keypoints, points)
 
 
 @pytest.mark.parametrize("rule", ["hidden", "", "partial@x", "partial@-1"])

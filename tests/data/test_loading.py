@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import default_collate
+from torch.utils.data import DataLoader, default_collate
 
 from halfseen.data.augment import BOT, Augment, draw
 from halfseen.data.images import read_image, save_image
-from halfseen.data.loading import CueSources, Loader, Paired, Pictures, collate, labels_of
+from halfseen.data.loading import CueSources, Loader, LostError, Paired, Pictures, collate, labels_of
 from halfseen.data.sampling import IdentityBatches
 from halfseen.data.transforms import View, apply
 from halfseen.types import Batch, InputError, Occluder, Paste, Sample
@@ -241,3 +244,36 @@ def test_where_no_fork_server_exists_workers_are_spawned(monkeypatch: pytest.Mon
     monkeypatch.setattr("multiprocessing.get_all_start_methods", lambda: ["spawn"])
     loader = Loader(Pictures([]), [], workers=1)
     assert loader.multiprocessing_context.get_start_method() == "spawn"
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="nobody is killed so elsewhere")
+def test_a_process_that_is_gone_is_a_sentence(samples: tuple[Sample, ...]) -> None:
+    batches = iter(Loader(Pictures([*samples] * 99, Augment(H, W)), [[number] for number in range(99)], workers=1))
+    next(batches)
+    for process in multiprocessing.active_children():
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+    try:
+        for _ in batches:
+            time.sleep(0.1)
+    except LostError:
+        return
+    except RuntimeError as error:  # torch tells whoever is at work
+        assert LostError.meant(error)  # noqa: PT017
+        return
+    pytest.fail("nobody has missed the process")
+
+
+def test_what_else_goes_wrong_is_left_as_it_is(samples: tuple[Sample, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Loader) -> Iterator[Batch]:
+        yield Pictures(samples, Augment(H, W)).batch([0])
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(DataLoader, "__iter__", fail)
+    loader = Loader(Pictures(samples, Augment(H, W)), [[0]], workers=1)
+    said = "something of the machine"
+    with pytest.raises(RuntimeError, match=said):
+        list(loader)
+    said = "DataLoader worker (pid(s) 7) exited unexpectedly"
+    with pytest.raises(LostError, match=r"a process that makes batches ended .*; give fewer --workers, or 0"):
+        list(loader)

@@ -6,6 +6,7 @@ import itertools
 import math
 import statistics
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import oracles
-from halfseen.ops.metrics import PROTOCOLS, score, score_queries
+from halfseen.ops.metrics import PROTOCOLS, _count, score, score_queries
 from halfseen.types import Facts, InputError, Occlusion, Protocol, Scores
 
 MARKET, ALL, OCC = PROTOCOLS["market"], PROTOCOLS["all"], PROTOCOLS["occ"]
@@ -262,3 +263,19 @@ def test_distances_that_do_not_fit_the_facts_are_refused(shape: tuple[int, int],
 def test_no_query_with_a_positive_is_refused_with_the_reason() -> None:
     with pytest.raises(InputError, match="camera"):
         score(torch.zeros(2, 3), facts([1, 2]), facts([1, 2, 1]), [MARKET])
+
+
+@pytest.mark.parametrize("columns", [0, 1, 7, 8, 9, 2039, 2040, 2041, 4080, 4081])
+def test_counting_makes_hardly_more_than_it_counts(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    dice = torch.Generator().manual_seed(columns)
+    distance, limit = torch.rand(3, columns, generator=dice), torch.rand(3, 5, generator=dice)
+    made, empty = [], torch.empty
+
+    def watched(*shape: int, **how: Any) -> Tensor:
+        made.append(math.prod(shape))
+        return empty(*shape, **how)
+
+    monkeypatch.setattr(torch, "empty", watched)
+    counted = _count(distance, limit)
+    assert torch.equal(counted, (distance[:, None] <= limit[:, :, None]).sum(2))
+    assert max(made) <= 15 * (columns + 8 * (columns // 2040 + 1))

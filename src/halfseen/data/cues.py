@@ -67,6 +67,9 @@ class KeypointFile:
     def __len__(self) -> int:
         return len(self.names)
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._rows
+
     def lookup(self, names: Sequence[str]) -> tuple[Tensor, int]:
         """The keypoints of `names` [len(names),17,3], zeros for those not in the file, and how many those are."""
         rows = torch.tensor([self._rows.get(name, -1) for name in names], dtype=torch.int64)
@@ -103,12 +106,18 @@ def save_keypoints(path: Path, file: KeypointFile) -> None:
         )
 
 
+def below(name: str) -> PurePosixPath:
+    """Where files about the picture `name` lie in a folder for such files, which is within it also if a manifest names
+    its pictures by absolute paths, or by a way out of its folder."""
+    return PurePosixPath(*(part for part in PurePosixPath(name).parts if part not in ("/", "//", "..")))
+
+
 def find_fields(root: Path, name: str, folder: str = FIELDS_FOLDER) -> Path | None:
     """The file of confidence fields for the picture `name` (relative to the data set's `root`), or None.
 
     The released files leave out the picture's ending, and, where a data set has a folder for each person, that folder.
     """
-    picture = PurePosixPath(name)
+    picture = below(name)
     file_names = [f"{picture.name}.npy", f"{picture.stem}.npy", f"{picture.name}.confidence_fields.npy"]
     folders = [picture.parent, *picture.parents[1:2]] if len(picture.parts) > 2 else [picture.parent]
     candidates = (root / folder / parent / file_name for parent in folders for file_name in file_names)

@@ -133,7 +133,13 @@ def _integers(path: Path, key: str, values: Tensor, rows: int) -> Tensor:
         raise InputError(
             f"{shown(path)}: {key} has shape {tuple(values.shape)} and vectors have {rows} rows; give one {key} a row"
         )
-    return values.to(torch.int64)
+    whole = values.to(torch.int64)
+    if values.dtype == torch.uint64 and bool((whole < 0).any()):
+        raise InputError(
+            f"{shown(path)}: {key} holds numbers above 2^63 - 1, which nothing here counts to; number what they stand "
+            f"for from 0 on, in query and gallery alike"
+        )
+    return whole
 
 
 def _check_occlusion(path: Path, occlusion: Tensor | None) -> None:

@@ -21,12 +21,14 @@ import os
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from hashlib import sha256
 from math import prod
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -34,6 +36,8 @@ from PIL.PngImagePlugin import PngInfo
 from halfseen import __version__
 from halfseen.data.cues import KeypointFile, load_keypoints, save_keypoints
 from halfseen.data.files import PART, shown, whole
+from halfseen.data.fitting import stored_sizes
+from halfseen.data.memory import cut
 from halfseen.data.variants import read_sample
 from halfseen.types import SPLITS, InputError, KeepTop, Occluder, Paste, Progress, Sample, Splits
 
@@ -183,8 +187,8 @@ def _write(task: Task) -> Hidden:
 
 def _written_copy(task: Task) -> Hidden | None:
     source = task.sample.path
-    whole = task.path.is_file() and source.is_file() and task.path.stat().st_size == source.stat().st_size
-    return Hidden() if whole else None
+    there = task.path.is_file() and source.is_file() and task.path.stat().st_size == source.stat().st_size
+    return Hidden() if there and task.path.read_bytes() == source.read_bytes() else None
 
 
 def _copy(task: Task) -> Hidden:
@@ -199,10 +203,22 @@ def _written_png(task: Task) -> Hidden | None:
         return None
     with Image.open(task.path) as picture:
         notes = picture.info
-    return Hidden(notes["Occluder"], notes["Covered"]) if notes.get("Comment") == task.made else None
+    if (notes.get("Comment"), notes.get("Source")) != (task.made, _digest(task.sample)):
+        return None
+    return Hidden(notes["Occluder"], notes["Covered"])
+
+
+def _digest(sample: Sample) -> str:
+    """Of the files that a picture is made from, which may have become others since it was."""
+    whole = sha256()
+    for path in (sample.path, *(edit.source for edit in sample.edits if isinstance(edit, Paste))):
+        with suppress(OSError):  # making it anew says what is wrong
+            whole.update(sha256(path.read_bytes()).digest())
+    return whole.hexdigest()
 
 
 def _make_png(task: Task) -> Hidden:
+    digest = _digest(task.sample)
     image, mask, occluder = read_sample(task.sample)
     hidden = Hidden()
     if mask is not None:
@@ -210,7 +226,7 @@ def _make_png(task: Task) -> Hidden:
         if task.mask is not None:
             task.mask.parent.mkdir(parents=True, exist_ok=True)
             _put(task.mask, _png(mask.numpy(), {}))
-    notes = {"Comment": task.made, "Occluder": hidden.occluder, "Covered": hidden.covered}
+    notes = {"Comment": task.made, "Source": digest, "Occluder": hidden.occluder, "Covered": hidden.covered}
     _put(task.path, _png(image.permute(1, 2, 0).numpy(), notes))
     return hidden
 
@@ -242,11 +258,18 @@ def _manifest(tasks: list[Task], hidden: list[Hidden]) -> bytes:
 
 
 def _carry_keypoints(splits: Splits, tasks: list[Task], target: Path) -> None:
-    """Where the set has keypoints, the export has them too, under its own names; edits move no point."""
+    """Where the set has keypoints, the export has them too, under its own names. Edits move no point, but joints that
+    are cut off have the score 0; pictures that the file does not name it does not name here."""
     if (splits.root / KEYPOINTS).is_file():
         file = load_keypoints(splits.root / KEYPOINTS)
-        found, _ = file.lookup([task.sample.name for task in tasks])
-        save_keypoints(target / KEYPOINTS, KeypointFile(tuple(t.name for t in tasks), found, file.source))
+        known = [task for task in tasks if task.sample.name in file]
+        found, _ = file.lookup([task.sample.name for task in known])
+        for row, task in enumerate(known):
+            if any(isinstance(edit, KeepTop) for edit in task.sample.edits):
+                ((height, _),) = stored_sizes([task.sample]).tolist()
+                left = len(cut(torch.empty(height, 0), task.sample))
+                found[row, found[row, :, 1] > left - 0.5, 2] = 0.0
+        save_keypoints(target / KEYPOINTS, KeypointFile(tuple(t.name for t in known), found, file.source))
 
 
 def _put(path: Path, data: bytes) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
 import torch
 from torch import Tensor
 
-from halfseen.data.cues import KeypointFile, find_fields, load_fields, load_keypoints, load_part_labels
+from halfseen.data.cues import KeypointFile, below, find_fields, load_fields, load_keypoints, load_part_labels
 from halfseen.data.files import shown
 from halfseen.data.fitting import check_fit
 from halfseen.data.loading import CueSources
@@ -81,7 +81,7 @@ class PartLabels:
     grouping: str
 
     def path(self, name: str) -> Path:
-        return self.folder / PurePosixPath(name).with_suffix(".png")
+        return self.folder / below(name).with_suffix(".png")
 
     def load(self, sample: Sample) -> Tensor:
         """In the file's own numbers, those of the world's parts."""

@@ -162,6 +162,22 @@ def collate(items: Sequence[Item]) -> Batch:
     return Batch(pixels.permute(0, 3, 1, 2), pids, camids, cues)
 
 
+class LostError(InputError):
+    """A process that makes batches is gone, e.g. since whoever stopped this one told all processes of its group."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a process that makes batches ended before its work was done (it may have lacked memory); "
+            "give fewer --workers, or 0"
+        )
+
+    @staticmethod
+    def meant(error: Exception) -> bool:
+        """Whether torch says so by `error`, or what a process had begun to hand over has gone with it."""
+        torchs = isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid")
+        return torchs or (isinstance(error, EOFError | ConnectionError) and "DataLoader" not in str(error))
+
+
 class Loader(DataLoader[Batch | InputError]):
     """The batches of one epoch after the other, made by `workers` processes or, with 0, by this one.
 
@@ -191,7 +207,16 @@ class Loader(DataLoader[Batch | InputError]):
             self.batches.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        for batch in super().__iter__():
+        batches = super().__iter__()
+        while True:
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except (RuntimeError, EOFError, ConnectionError) as error:
+                if self.num_workers and LostError.meant(error):
+                    raise LostError from error
+                raise
             if isinstance(batch, InputError):
                 raise batch
             yield batch

@@ -200,12 +200,14 @@ def _count(distance: Tensor, limit: Tensor) -> Tensor:
 
     Adding bytes one by one is what takes the time; so eight of them are added at once, as one 64-bit word.
     """
-    columns, group = distance.shape[1], 8 * WORDS
-    padded = -(-columns // group) * group
+    columns = distance.shape[1]
+    groups = -(-columns // (8 * WORDS)) or 1
+    words = -(-columns // (8 * groups)) or 1  # of each group, so that hardly more than the columns is made
+    padded = 8 * words * groups
     closer = torch.empty(*limit.shape, padded, dtype=torch.bool, device=distance.device)
     closer[:, :, columns:] = False
     torch.le(distance[:, None], limit[:, :, None], out=closer[:, :, :columns])
-    eights = closer.view(torch.int64).view(*limit.shape, -1, WORDS).sum(3)
+    eights = closer.view(torch.int64).view(*limit.shape, groups, words).sum(3)
     return eights.view(torch.uint8).sum(2, dtype=torch.int64)
 
 

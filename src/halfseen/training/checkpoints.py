@@ -7,6 +7,7 @@ import json
 import pickle
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,9 @@ def load_checkpoint(path: Path, run: Plain, network: nn.Module, optimiser: Optim
             f"{f' and {len(differing) - 3} more' if len(differing) > 3 else ''}; "
             f"ask for the same again, or choose another --out"
         )
-    network.load_state_dict(content["network"])
-    optimiser.load_state_dict(content["optimiser"])
+    with _fitting(path):
+        network.load_state_dict(content["network"])
+        optimiser.load_state_dict(content["optimiser"])
     return state
 
 
@@ -70,8 +72,21 @@ def load_trained(path: Path, about: Plain, network: nn.Module) -> bool:
     content, was, _ = _read(path)
     if {name: was.get(name) for name in about} != about:
         return False
-    network.load_state_dict(content["network"])
+    with _fitting(path):
+        network.load_state_dict(content["network"])
     return True
+
+
+@contextmanager
+def _fitting(path: Path) -> Iterator[None]:
+    """What it says of a network that has not the parameters of this one, an InputError says of the checkpoint."""
+    try:
+        yield
+    except BROKEN as error:
+        raise InputError(
+            f"{shown(path)} holds other parameters than this version of halfseen has for the same training "
+            f"({str(error).splitlines()[0]}); go on with the version that wrote it, or choose another --out"
+        ) from error
 
 
 def _read(path: Path) -> tuple[Plain, Plain, State]:
@@ -82,7 +97,10 @@ def _read(path: Path) -> tuple[Plain, Plain, State]:
         raise InputError(f"{shown(path)} cannot be read ({error.strerror or error}); check the folder") from error
     try:
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        return content, json.loads(content["run"]), State(**json.loads(content["state"]))
+        run, state = json.loads(content["run"]), State(**json.loads(content["state"]))
+        if not isinstance(run, dict) or not {"network", "optimiser"} <= content.keys():
+            raise ValueError("it lacks what checkpoints have")
+        return content, run, state
     except BROKEN as error:
         raise InputError(
             f"{shown(path)} is cut short or no checkpoint; copy it again, or delete it to begin anew"

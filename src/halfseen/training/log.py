@@ -19,16 +19,20 @@ NAME = "log.jsonl"
 
 
 class Log:
-    """Lines in `folder`/log.jsonl, if it `writes` at all; what an earlier run wrote after `step` is taken back."""
+    """Lines in `folder`/log.jsonl, if it `writes` at all; what an earlier run wrote after `step` is taken back, and
+    scores of epochs that were not over yet, after `epochs` of them."""
 
-    def __init__(self, folder: Path, step: int, *, writes: bool = True, tensorboard: bool = False) -> None:
+    def __init__(
+        self, folder: Path, step: int, epochs: int = 0, *, writes: bool = True, tensorboard: bool = False
+    ) -> None:
         self.path, self.writes = folder / NAME, writes
         if writes:
-            self._take_back(step)
+            self._take_back(step, epochs)
         self._board = _board(folder, step) if writes and tensorboard else None
 
-    def _take_back(self, step: int) -> None:
-        kept = [line for line in read_log(self.path) if line["step"] <= step]
+    def _take_back(self, step: int, epochs: int) -> None:
+        lines = [line for line in read_log(self.path) if line["step"] <= step]
+        kept = [line for line in lines if line.get("kind") != "scores" or line["epoch"] <= epochs]
         with whole(self.path) as beside:
             beside.write_text("".join(f"{json.dumps(line)}\n" for line in kept))
 

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from halfseen.data import augment
 from halfseen.data.augment import Augment
+from halfseen.data.files import shown
 from halfseen.data.memory import GIGABYTE
 from halfseen.encode import Device, Precision
 from halfseen.ops.groupings import GROUPINGS, flipped_parts
@@ -73,6 +74,17 @@ class Settings:
         for name in ("every", "interval", "save", "memory", "workers"):
             if (value := getattr(self, name)) is not None and value < 0:
                 raise InputError(f"--{name} is {value}; give 0 or more")
+        if not -(2**63) <= self.seed < 2**63:
+            raise InputError(f"--seed is {self.seed}; give a whole number of at most 64 bits")
+
+    def made(self) -> Path:
+        """The folder `out`, which is there now."""
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            why = error.strerror or error
+            raise InputError(f"{shown(self.out)} cannot be made ({why}); choose another --out") from error
+        return self.out
 
 
 def augment_of(recipe: Recipe, grouping: str | None = None) -> Augment:

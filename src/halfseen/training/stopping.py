@@ -51,6 +51,11 @@ class StopSigns:
         if self.seen:
             raise Stopped
 
+    def check_meant(self, end: Exception) -> None:
+        """Raise what ended the work, unless somebody wants it to end: then it had to, or its workers heard of it."""
+        if not (isinstance(end, Stopped) or self.seen):
+            raise end
+
 
 def blame(step: Step, losses: Mapping[str, float], network: nn.Module, path: Path) -> NoReturn:
     """A loss of `step` or its gradient is no finite number: save its batch at `path` and say what the cause is."""
