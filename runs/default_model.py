@@ -74,7 +74,10 @@ def card(model: Path, before: Sets, after: Sets) -> Iterator[str]:
     count = sum(parameter.numel() for parameter in opened.loaded.network.parameters())
     yield "# The model that comes with halfseen"
     yield ""
-    yield "`halfseen index`, `search`, `serve` and `demo` take it unless `--model` names another."
+    yield (
+        "`halfseen index`, `search`, `serve` and `gallery calibrate` take it unless `--model` names another; `demo` "
+        "always does."
+    )
     yield "`runs/default_model.sh` made it, and this page."
     yield ""
     yield "| | |"

@@ -70,7 +70,7 @@ def test_rows_that_nobody_knows(refused: Refused) -> None:
     assert said.startswith("halfseen: bpbreid has no row '3-torsi'; the nearest are 3-torso, ")
     assert said.endswith("and --row list shows all")
     for row in ("1", "list"):
-        assert refused("train", "bot", "--data", "x", "--row", row).endswith("either; leave --row out")
+        assert refused("train", "bot", "--data", "x", "--row", row).endswith("has no rows; leave --row out")
 
 
 def test_a_row_has_a_folder_of_its_own(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ class Recipe:
 
     height: int = 256  # of pictures, as the network sees them
     width: int = 128
-    augment: str = "bot"  # what is done to pictures in training
+    augment: str = "bot"  # done to pictures in training: none, flip, bot, bpbreid, transreid, tsd, tsd-paper, ogfr
     people: int = 16  # of a batch
     images: int = 4  # of each of these
     epochs: int = 120

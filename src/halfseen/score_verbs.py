@@ -19,14 +19,13 @@ from halfseen.data.embeddings import Encoded, load_encoded, save_encoded
 from halfseen.data.finding import read_named
 from halfseen.evaluate import DISTANCES, evaluate, recall_of, reranked, usual_distance
 from halfseen.ops.distance import CoarseToFine, Distance
-from halfseen.ops.metrics import PROTOCOLS, Recall
+from halfseen.ops.metrics import PROTOCOLS, ProtocolName, Recall
 from halfseen.types import InputError, Scores
 
 if TYPE_CHECKING:
     from halfseen.weights import Loaded
 
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
-ProtocolName: TypeAlias = Literal["market", "all", "occ", "npo", "ntp"]
 DistanceName: TypeAlias = Literal[
     "auto", "cosine", "euclid", "unit-euclid", "parts", "parts-sqrt", "parts-cosine", "coarse-to-fine"
 ]

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tyro
-from tyro.conf import FlagCreatePairsOff, Suppress, UseAppendAction
+from tyro.conf import FlagConversionOff, FlagCreatePairsOff, Suppress, UseAppendAction
 
 from halfseen import printing
 from halfseen.data.finding import read_named
 from halfseen.data.memory import GIGABYTE
 from halfseen.encode import cues_for
 from halfseen.methods import METHODS
-from halfseen.ops.metrics import PROTOCOLS
+from halfseen.ops.metrics import PROTOCOLS, ProtocolName
 from halfseen.recipe import Method, Recipe
 from halfseen.train import BEST, Training, train
 from halfseen.training.budget import budget
@@ -38,8 +38,8 @@ class Train:
     method: Suppress[str]
     data: str
     """A set of `halfseen data list`, with +partial or +occluded behind it for a variant made while reading."""
-    config: Any
-    recipe: Recipe
+    config: FlagConversionOff[Any]
+    recipe: FlagConversionOff[Recipe]
     tier: TierName = "full"
     """full: the recipe of the paper; mini: sizes for two CPU cores and minutes. The options below change either."""
     row: str | None = None
@@ -62,7 +62,7 @@ class Train:
     """Compile the network, which takes minutes and pays in long trainings on GPUs."""
     every: int = 10
     """Evaluate after so many epochs, and after the last; 0: only then."""
-    protocol: UseAppendAction[tuple[Literal["market", "all", "occ", "npo", "ntp"], ...]] = ()
+    protocol: UseAppendAction[tuple[ProtocolName, ...]] = ()
     """May be repeated, and the first decides what is best; left out: all that cameras and occlusion labels allow."""
     interval: int = 50
     """Steps between two lines of the log."""
@@ -73,7 +73,7 @@ class Train:
     workers: int = 0
     """Processes that make batches; 0: none but this."""
     tensorboard: bool = False
-    """Log to TensorBoard too (pip install halfseen[track])."""
+    """Log to TensorBoard too (pip install 'halfseen[track]')."""
     dry_run: bool = False
     """Print what would be trained, and what it costs, and end."""
     json: bool = False

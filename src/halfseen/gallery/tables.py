@@ -78,7 +78,7 @@ def lance() -> Any:
     try:
         import lance  # noqa: PLC0415
     except ImportError as error:
-        raise InputError("a gallery needs a package that is not there; run `pip install halfseen[search]`") from error
+        raise InputError("a gallery needs a package that is not there; run `pip install 'halfseen[search]'`") from error
     return lance
 
 

@@ -65,7 +65,7 @@ class Config:
     backbone: str = "resnet50_ibn_a"  # any of timm's, or resnet50_ibn_a
     last_stride: int = 1  # of its last stage; 2 is as it was pretrained
     reduction: int | None = None  # channels that modules work on; none: the backbone's
-    pose: bool = True  # without: the baseline, one vector a picture
+    pose: bool = True  # parts by joints; False: the baseline, one vector a picture
     intra: bool = True  # attention inside rows, section 3.2
     units: int = 3  # of the encoder between parts; 0: none
     project: bool = True  # W^H, eq. 7

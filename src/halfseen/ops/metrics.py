@@ -11,13 +11,14 @@ on the gallery's order, and an embedding that collapsed to one point scores as t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
 from halfseen.types import Block, Facts, InputError, Occlusion, Protocol, Scores
 
+ProtocolName: TypeAlias = Literal["market", "all", "occ", "npo", "ntp"]  # of `PROTOCOLS`, for the command line
 OCCLUDED = frozenset({Occlusion.NTP, Occlusion.NPO})
 PROTOCOLS = {
     protocol.name: protocol

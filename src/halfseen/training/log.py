@@ -112,6 +112,6 @@ def _board(folder: Path, step: int) -> SummaryWriter:
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  (an extra)
     except ImportError as error:
         raise InputError(
-            "--tensorboard needs a package that is not there; run `pip install halfseen[track]`, or leave it out"
+            "--tensorboard needs a package that is not there; run `pip install 'halfseen[track]'`, or leave it out"
         ) from error
     return SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)

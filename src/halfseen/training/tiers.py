@@ -82,7 +82,7 @@ def in_tier(method: Method, name: TierName, row: str | None = None) -> tuple[Any
 def row_of(method: Method, name: str) -> Any:
     """The configuration of the row `name`."""
     if not method.rows:
-        raise InputError(f"{method.name} has no rows, so there is no {name!r} either; leave --row out")
+        raise InputError(f"{method.name} has no rows; leave --row out")
     if name not in method.rows:
         nearest = difflib.get_close_matches(name, method.rows, cutoff=0)
         raise InputError(
