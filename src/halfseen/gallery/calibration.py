@@ -1,10 +1,12 @@
 """How sure an answer is: the chance that it is the person, learned from a gallery in which everyone has a name.
 
-Three things tell: the distance; how far the answer stands out from the crowd, in standard deviations of the query's
-distances to it; and how much of the body both pictures show, by itself and because standing out tells more, the more is
-seen. A logistic regression on the first answers of labelled queries makes them a chance. A gallery with more images
-than the labelled one holds more strangers that look alike at the same distance, in proportion: that many times the odds
-are lowered. They are never raised: that a gallery is small does not say that the person is in it.
+Three things tell: the distance; how far the answer stands out from strangers, in standard deviations of the query's
+distances to them; and how much of the body both pictures show, by itself and because standing out tells more, the more
+is seen. For strangers the farther half of a crowd is taken, some images for all: in a small gallery a good part of its
+images may be of the person, who would not stand out from themselves. A logistic regression on the first answers of
+labelled queries makes them a chance. A gallery with more images than the labelled one holds more strangers that look
+alike at the same distance, in proportion: that many times the odds are lowered. They are never raised: that a gallery
+is small does not say that the person is in it.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ FOLDS = 5  # people are split into so many groups; each is told by what the othe
 BINS = 10
 FEWEST = 50  # answers of a bin; fewer tell nothing, and are put with their neighbours
 SHRINK = 1e-4  # how much large coefficients cost
+FARTHER = 0.5  # of the crowd, for strangers
 STEPS = 50  # of Newton's method, which needs ten
 
 
@@ -46,12 +49,16 @@ class Crowd(NamedTuple):
         return Crowd(each.sums.flatten(1), each.weights)
 
     def moments(self, mean: Mean) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of the distances of each person [q] to those of the crowd who share a part."""
+        """Mean and standard deviation of the distances of each person [q] to the farther half of those of the crowd
+        who share a part."""
         shared = mean.weights @ self.weights.T
-        there, count = shared > 0, (shared > 0).sum(1).clamp(min=1)
-        distances = torch.where(there, 1 - mean.sums.flatten(1) @ self.directions.T / shared, 0.0)
-        middle = distances.sum(1) / count
-        spread = torch.where(there, (distances - middle[:, None]).square(), 0.0).sum(1) / count
+        if not len(self.weights):
+            return shared.sum(1), shared.sum(1)
+        distances = torch.where(shared > 0, 1 - mean.sums.flatten(1) @ self.directions.T / shared, torch.nan)
+        far = distances >= distances.nanquantile(1 - FARTHER, dim=1, keepdim=True, interpolation="lower")
+        count = far.sum(1).clamp(min=1)
+        middle = torch.where(far, distances, 0.0).sum(1) / count
+        spread = torch.where(far, (distances - middle[:, None]).square(), 0.0).sum(1) / count
         return middle, spread.sqrt()
 
 
@@ -82,7 +89,8 @@ class Bin(NamedTuple):
 class Calibration:
     """What was learned from `name`: a gallery of `rows` images, `answers` to queries for so many `people`.
 
-    `coefficients`: of 1, distance, margin, shown and margin · shown. Of people whose answers were not learned from:
+    `coefficients`: of 1, distance, margin, shown and margin · shown. `farther`: the share of the crowd that answers had
+    to stand out from. Of people whose answers were not learned from:
     `bins`, the mean gap between chance said and share right (`error`), and the mean square of what a chance is off
     (`brier`).
     """
@@ -95,6 +103,7 @@ class Calibration:
     error: float
     brier: float
     bins: tuple[Bin, ...]
+    farther: float
 
     def chance(self, signs: Signs, rows: int) -> Tensor:
         """The chance that each answer, from a gallery of so many `rows`, is the person."""
@@ -124,7 +133,7 @@ def calibrate(query: Encoded, gallery: Encoded, name: str) -> Calibration:
     found = tuple(_logistic(table, right).tolist())
     brier = float((said - right).square().mean())
     rows = int((gallery.facts.pids >= 0).sum())
-    return Calibration(name, found, rows, len(right), len(kinds), error, brier, tuple(bins))
+    return Calibration(name, found, rows, len(right), len(kinds), error, brier, tuple(bins), FARTHER)
 
 
 def keep_calibration(gallery: Gallery, calibration: Calibration) -> None:
@@ -141,6 +150,8 @@ def calibration_of(gallery: Gallery) -> Calibration | None:
         bins, coefficients = tuple(Bin(*each) for each in noted["bins"]), tuple(map(float, noted["coefficients"]))
         found = Calibration(**noted | {"coefficients": coefficients, "bins": bins})
         found.chance(Signs(*torch.zeros(3, 1)), found.rows)
+        if found.farther != FARTHER:
+            raise ValueError(f"farther is {found.farther}")
     except (TypeError, KeyError, ValueError, RuntimeError, ZeroDivisionError) as error:
         raise InputError(
             f"what the gallery {shown(gallery.folder)} keeps of a calibration is of another version of halfseen; "
