@@ -22,20 +22,32 @@ for row in baseline m3 m4; do
   run "tsd-fine-$row" tsd --row "3-$row" "${fine[@]}"
 done
 run tsd-fine-alpha tsd --config.seen.alpha 0.5 "${fine[@]}"
-for row in 0-global 1-vit 2-occlusion 3-patterns 4-distillation 6-ogfr as-planned judged-global student-reads-both; do
+for row in 0-global 1-vit 2-occlusion 3-patterns 4-distillation 6-ogfr as-planned judged-global student-reads-both trunks-separate; do
   run "ogfr-$row" ogfr --row "$row"
 done
 erased() { # TRAINING: the share of patches that its agent erased at last
   grep '"steps"' "$1/log.jsonl" | tail -n 1 | python -c 'import json, sys; print(json.load(sys.stdin)["erased"])'
 }
-chance() { # PREFIX: the control draws as much as the agent of the same seed, and teaches as much
-  local every=$seeds
+chance() { # PREFIX OPTIONS: the control draws as much as the agent of the same seed, and teaches as much
+  local every=$seeds prefix=$1
+  shift
   for seeds in $every; do
-    run "$1-5-random-erasure" ogfr --row 5-random-erasure --config.agent.drawn "$(erased "$folder/$1-6-ogfr-$seeds")"
+    run "$prefix-5-random-erasure" ogfr --row 5-random-erasure "$@" \
+      --config.agent.drawn "$(erased "$folder/$prefix-6-ogfr-$seeds")"
   done
   seeds=$every
 }
 chance ogfr
+much=(--config.agent.rate 0.5) # of the patches of training pictures two thirds show nobody
+run ogfr-much-6-ogfr ogfr --row 6-ogfr "${much[@]}"
+chance ogfr-much "${much[@]}"
+weights=()
+for term in mse cosine cosine-parts; do
+  weights+=("--config.weights.$term" 5)
+done
+heavy=("${much[@]}" "${weights[@]}" --config.weights.kl 0.5) # five times as much heed of the teacher
+run ogfr-heavy-6-ogfr ogfr --row 6-ogfr "${heavy[@]}"
+chance ogfr-heavy "${heavy[@]}"
 ours=$world
 world=$folder/world-half # half of whose pictures to learn from hide somebody; those to search are the same
 halfseen world render "$world" --ids 200 --images 20 --cameras 6 --size 192x96 --seed 0 --occluded 0.5

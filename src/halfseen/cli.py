@@ -165,7 +165,7 @@ def _cause(error: Exception) -> str:
         return "this machine has too little memory for that; use fewer images at a time"
     from halfseen.data.loading import LostError  # noqa: PLC0415  (torch takes two seconds)
 
-    # of a process that is killed torch tells whatever is at work
+    # where processes that make batches are this one's own, torch tells of one that is killed whatever is at work
     return str(LostError()) if LostError.meant(error) else ""
 
 

@@ -127,8 +127,8 @@ class Evaluate:
     workers: int = 0
     """With --weights: processes that read pictures; 0: none but this."""
     distance: DistanceName = "auto"
-    """How two embeddings compare; auto: as the method has it; for files cosine, or parts (visible ones) where there are
-    several."""
+    """How two embeddings compare; auto: as the method has it; for files cosine, parts (visible ones) where there are
+    several, parts-cosine where there is one that is not always seen."""
     protocol: UseAppendAction[tuple[ProtocolName, ...]] = ()
     """May be repeated; left out: all that cameras and occlusion labels allow."""
     all_seen: bool = False

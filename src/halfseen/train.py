@@ -154,7 +154,7 @@ class Training:
 
     def about(self) -> Plain:
         """Which training this is: where anything differs here, other weights come out."""
-        start, protocols = self.settings.start, [protocol.name for protocol in self.settings.protocols]
+        start, protocols = self.settings.start, [protocol.name for protocol in self.settings.protocols[:1]]
         return {
             "method": self.method.name,
             "config": plain(self.config),
@@ -164,7 +164,7 @@ class Training:
             "started_from": start.name if isinstance(start, Path) else start,
             "precision": self.settings.precision,
             "processes": self.fabric.world_size,
-            **({"protocols": protocols} if protocols else {}),  # the first tells the best
+            **({"protocol": protocols[0]} if protocols else {}),  # the first, which tells the best
         }
 
     def _run_epoch(self) -> None:

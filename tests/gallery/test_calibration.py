@@ -30,13 +30,17 @@ from halfseen.types import Embedding, Facts, InputError
 
 NOISE = 1.1
 KEPT = {"name": "toys", "coefficients": [0.0] * 5, "rows": 9, "answers": 9, "people": 3, "error": 0.1, "brier": 0.1}
-KEPT |= {"bins": [[0.5, 0.5, 9]], "farther": 0.5}
+KEPT |= {"bins": [[0.5, 0.5, 9]], "spread": 0.1}
 
 
 def labelled(pids: list[int], seed: int, camera: int) -> Encoded:
     columns = torch.tensor(pids)
     camids = torch.full_like(columns, camera)
     return Encoded(people(pids, seed, noise=NOISE), Facts(columns, camids, torch.zeros_like(columns)))
+
+
+def answers(query: Encoded, gallery: Encoded, spread: float) -> tuple[Signs, torch.Tensor, torch.Tensor]:
+    return module._answers(query, gallery, Crowd.of(gallery.embedding), spread)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +63,7 @@ def test_chances_hold_in_a_larger_gallery(learned: Calibration) -> None:
     """Four times the strangers; without lowering the odds, the gap would be several times as large."""
     pids = [row % 120 for row in range(1_200)] + [120 + row % 360 for row in range(3_600)]
     query, gallery = labelled([*range(120)], 5, 0), labelled(pids, 6, 1)
-    signs, right, _ = module._answers(query, gallery)
+    signs, right, _ = answers(query, gallery, learned.spread)
     gap, careless = (
         abs(float(learned.chance(signs, rows).mean()) - float(right.float().mean())) for rows in (4_800, 1)
     )
@@ -67,20 +71,36 @@ def test_chances_hold_in_a_larger_gallery(learned: Calibration) -> None:
     assert careless > 2 * gap
 
 
-@pytest.mark.parametrize("count", [3, 6, 12])
-def test_few_people_in_a_gallery_make_nobody_doubtful(count: int, learned: Calibration) -> None:
+@pytest.mark.parametrize(("count", "least"), [(3, 0.5), (6, 0.7), (12, 0.8)])
+def test_few_people_in_a_gallery_make_nobody_doubtful(count: int, least: float, learned: Calibration) -> None:
     """A third to a twelfth of it is the person, who is not to be taken for the strangers to stand out from."""
     gallery = labelled([row % 120 for row in range(1_200)], 2, 1)
     everyone, few, many = Crowd.of(gallery.embedding), list[torch.Tensor](), list[torch.Tensor]()
     for first in range(0, 120, count):
         rows = (gallery.facts.pids >= first) & (gallery.facts.pids < first + count)
         query = labelled([*range(first, first + count)], first, 0)
-        signs, right, asked = module._answers(query, Encoded(gallery.embedding[rows], gallery.facts[rows]))
+        here = Encoded(gallery.embedding[rows], gallery.facts[rows])
+        signs, right, asked = answers(query, here, learned.spread)
         middle, spread = (each[asked - first] for each in everyone.moments(Mean.each(query.embedding)))
-        usual = Signs(signs.distance, (middle - signs.distance) / spread, signs.shown)
+        usual = Signs(signs.distance, (middle - signs.distance) / spread.clamp(min=learned.spread), signs.shown)
         few.append(learned.chance(signs, 1)[right])
         many.append(learned.chance(usual, 1)[right])
-    assert 0.7 < float(torch.cat(few).mean() / torch.cat(many).mean()) < 1.1
+    assert least < float(torch.cat(few).mean() / torch.cat(many).mean()) < 1.1
+
+
+@pytest.mark.parametrize("count", [2, 5, 10])
+def test_nobody_stands_out_from_few_strangers_by_their_being_few(count: int, learned: Calibration) -> None:
+    """Five pictures of each, all alike as those of a passage are; the person asked for is none of them."""
+    first = list[torch.Tensor]()
+    for seed in range(30):
+        pids = [200 + seed * count + row for row in range(count)]
+        crops = people([pid for pid in pids for _ in range(5)], seed=seed, noise=0.05)
+        gallery = Encoded(crops, Facts(*torch.tensor([pids * 5, [1] * 5 * count, [0] * 5 * count])))
+        signs, _, _ = answers(labelled([seed, seed + 30], seed, 0), gallery, learned.spread)
+        first.append(learned.chance(signs, len(crops)).view(2, -1)[:, 0])
+    chances = torch.cat(first)
+    assert float(chances.mean()) < 0.08
+    assert float((chances > 0.5).float().mean()) < 0.04
 
 
 def test_the_odds_fall_with_the_strangers_and_never_rise(learned: Calibration) -> None:
@@ -103,11 +123,13 @@ def test_what_makes_an_answer_sure(learned: Calibration) -> None:
 def test_standing_out_by_hand() -> None:
     crowd = Embedding(torch.tensor([[[1.0, 0]], [[0, 1]], [[-1, 0]], [[5, 5]]]), torch.tensor([[1.0], [0.5], [1], [0]]))
     query = Mean.each(Embedding(torch.tensor([[[2.0, 0]]]), torch.tensor([[0.5]])))
-    middle, spread = Crowd.of(crowd).moments(query)  # distances 0, 1 and 2, of which the farther half; 5, 5 is unseen
+    middle, spread = Crowd.of(crowd).moments(query)  # distances 0, 1 and 2: of these the farther half; 5, 5 is unseen
     assert float(middle) == pytest.approx(1.5)
     assert float(spread) == pytest.approx(0.5)
-    signs = signs_of(Crowd.of(crowd), query, torch.tensor([[0.2]]), torch.tensor([[[0.25]]]))
+    signs = signs_of(Crowd.of(crowd), query, torch.tensor([[0.2]]), torch.tensor([[[0.25]]]), 0.1)
     assert [float(sign) for sign in signs] == pytest.approx([0.2, 1.3 / 0.5, 0.25])
+    signs = signs_of(Crowd.of(crowd), query, torch.tensor([[0.2]]), torch.tensor([[[0.25]]]), 2.0)
+    assert float(signs.margin) == pytest.approx(1.3 / 2.0)
     blind = Mean(torch.zeros(1, 1, 2), torch.zeros(1, 1))
     assert all(bool(value.isfinite()) for value in Crowd.of(crowd).moments(blind))
 
@@ -132,10 +154,12 @@ def test_images_of_ones_own_camera_and_junk_are_no_answers(monkeypatch: pytest.M
     camids[:40] = 0
     pids = torch.where(torch.arange(100) >= 90, -1, gallery.facts.pids)
     same = Encoded(gallery.embedding, Facts(pids, camids, gallery.facts.occlusion))
-    found, right, people_asked = module._answers(query, same)
+    named = replace(same, embedding=same.embedding[:90], facts=same.facts[:90])
+    found, right, people_asked = answers(query, named, 0.1)
     assert int(right.sum()) == 50  # rows 40 to 89
-    nameless = replace(same, has_cameras=False)
-    assert int(module._answers(query, nameless)[1].sum()) == 90
+    nameless = replace(named, has_cameras=False)
+    assert int(answers(query, nameless, 0.1)[1].sum()) == 90
+    assert calibrate(query, same, "toys").rows == 90
     assert found.distance.shape == right.shape == people_asked.shape
 
 
@@ -158,8 +182,8 @@ def test_one_person_is_not_enough() -> None:
         {},
         {"bins": [], "coefficients": "abcd"},
         {"bins": [[1, 2, 3]], "coefficients": [1]},
-        KEPT | {"farther": 1.0},
-        {name: value for name, value in KEPT.items() if name != "farther"},
+        KEPT | {"spread": -1.0},
+        {name: value for name, value in KEPT.items() if name != "spread"},
     ],
 )
 def test_what_another_version_kept_is_one_sentence(tmp_path: Path, noted: object) -> None:
@@ -198,7 +222,7 @@ def test_a_gallery_keeps_it_and_its_answers_bear_it(tmp_path: Path, learned: Cal
     assert chances[-1] < 0.1
     stored = gallery.embedding()[1]
     distances, seen = torch.tensor([[a.distance for a in answers]]), torch.tensor([[a.seen for a in answers]])
-    signs = signs_of(Crowd.of(stored), Mean.each(query), distances, seen)
+    signs = signs_of(Crowd.of(stored), Mean.each(query), distances, seen, learned.spread)
     assert chances == pytest.approx(learned.chance(signs, 400)[0].tolist(), abs=1e-5)
     streamed = Search(gallery, memory=0).search(Ask(query, count=400))
     assert [answer.confidence for answer in streamed] == pytest.approx(chances, abs=1e-6)

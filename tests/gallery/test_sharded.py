@@ -48,7 +48,7 @@ def gallery(tmp_path: Path) -> Gallery:
     twice = Embedding(torch.cat([first.vectors, first.vectors[:300]]), torch.cat([first.visibility] * 2)[:ROWS])
     twice.visibility[-300:] = first.visibility[:300]
     gallery.add(twice, facts(ROWS))
-    learned = Calibration("by hand", (1.0, -6.0, 0.4, 0.3, 0.1), 900, 100, 20, 0.1, 0.1, (), 0.5)
+    learned = Calibration("by hand", (1.0, -6.0, 0.4, 0.3, 0.1), 900, 100, 20, 0.1, 0.1, (), 0.05)
     keep_calibration(gallery, learned)
     return gallery
 

@@ -107,9 +107,10 @@ def save_keypoints(path: Path, file: KeypointFile) -> None:
 
 
 def below(name: str) -> PurePosixPath:
-    """Where files about the picture `name` lie in a folder for such files, which is within it also if a manifest names
-    its pictures by absolute paths, or by a way out of its folder."""
-    return PurePosixPath(*(part for part in PurePosixPath(name).parts if part not in ("/", "//", "..")))
+    """Where files about the picture `name` lie in a folder for such files: within it, also if a manifest names its
+    pictures by absolute paths, or by a way out of its folder."""
+    apart = {"/": "from the root", "//": "from the root", "..": "up"}  # no two names have one place
+    return PurePosixPath(*(apart.get(part, part) for part in PurePosixPath(name).parts))
 
 
 def find_fields(root: Path, name: str, folder: str = FIELDS_FOLDER) -> Path | None:

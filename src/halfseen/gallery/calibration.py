@@ -12,7 +12,7 @@ is small does not say that the person is in it.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -55,7 +55,7 @@ class Crowd(NamedTuple):
         if not len(self.weights):
             return shared.sum(1), shared.sum(1)
         distances = torch.where(shared > 0, 1 - mean.sums.flatten(1) @ self.directions.T / shared, torch.nan)
-        far = distances >= distances.nanquantile(1 - FARTHER, dim=1, keepdim=True, interpolation="lower")
+        far = distances >= distances.nanquantile(1 - FARTHER, dim=1, keepdim=True, interpolation="higher")
         count = far.sum(1).clamp(min=1)
         middle = torch.where(far, distances, 0.0).sum(1) / count
         spread = torch.where(far, (distances - middle[:, None]).square(), 0.0).sum(1) / count
@@ -70,10 +70,11 @@ class Signs(NamedTuple):
     shown: Tensor
 
 
-def signs_of(crowd: Crowd, mean: Mean, distances: Tensor, seen: Tensor) -> Signs:
-    """Of each person's answers, with `distances` [q,k] and `seen` [q,k,P]."""
-    middle, spread = crowd.moments(mean)
-    margin = (middle[:, None] - distances) / spread.clamp(min=1e-6)[:, None]
+def signs_of(crowd: Crowd, mean: Mean, distances: Tensor, seen: Tensor, spread: float) -> Signs:
+    """Of each person's answers, with `distances` [q,k] and `seen` [q,k,P]. Strangers differ by `spread` at least, or
+    a few pictures of one of them would be a crowd that anybody stands out from."""
+    middle, own = crowd.moments(mean)
+    margin = (middle[:, None] - distances) / own.clamp(min=max(spread, 1e-6))[:, None]
     return Signs(distances, margin.clamp(-20, 20), seen.mean(2))
 
 
@@ -89,8 +90,8 @@ class Bin(NamedTuple):
 class Calibration:
     """What was learned from `name`: a gallery of `rows` images, `answers` to queries for so many `people`.
 
-    `coefficients`: of 1, distance, margin, shown and margin · shown. `farther`: the share of the crowd that answers had
-    to stand out from. Of people whose answers were not learned from:
+    `coefficients`: of 1, distance, margin, shown and margin · shown. `spread`: what strangers differ by,
+    usually. Of people whose answers were not learned from:
     `bins`, the mean gap between chance said and share right (`error`), and the mean square of what a chance is off
     (`brier`).
     """
@@ -103,7 +104,7 @@ class Calibration:
     error: float
     brier: float
     bins: tuple[Bin, ...]
-    farther: float
+    spread: float
 
     def chance(self, signs: Signs, rows: int) -> Tensor:
         """The chance that each answer, from a gallery of so many `rows`, is the person."""
@@ -113,7 +114,11 @@ class Calibration:
 
 def calibrate(query: Encoded, gallery: Encoded, name: str) -> Calibration:
     """Learn from labelled pictures; `name` says which, for those who read it later."""
-    signs, right, people = _answers(query, gallery)
+    rows = gallery.facts.pids >= 0
+    named = replace(gallery, embedding=gallery.embedding[rows], facts=gallery.facts[rows])
+    crowd = Crowd.of(named.embedding[:: max(1, -(-len(named.embedding) // CROWD))])
+    spread = float(crowd.moments(Mean.each(query.embedding))[1].median())
+    signs, right, people = _answers(query, named, crowd, spread)
     table, right = _table(signs), right.double()
     if not 0 < int(right.sum()) < len(right):
         raise InputError(
@@ -132,8 +137,7 @@ def calibrate(query: Encoded, gallery: Encoded, name: str) -> Calibration:
     error = sum(each.answers * abs(each.said - each.right) for each in bins) / len(right)
     found = tuple(_logistic(table, right).tolist())
     brier = float((said - right).square().mean())
-    rows = int((gallery.facts.pids >= 0).sum())
-    return Calibration(name, found, rows, len(right), len(kinds), error, brier, tuple(bins), FARTHER)
+    return Calibration(name, found, len(named.facts), len(right), len(kinds), error, brier, tuple(bins), spread)
 
 
 def keep_calibration(gallery: Gallery, calibration: Calibration) -> None:
@@ -150,8 +154,8 @@ def calibration_of(gallery: Gallery) -> Calibration | None:
         bins, coefficients = tuple(Bin(*each) for each in noted["bins"]), tuple(map(float, noted["coefficients"]))
         found = Calibration(**noted | {"coefficients": coefficients, "bins": bins})
         found.chance(Signs(*torch.zeros(3, 1)), found.rows)
-        if found.farther != FARTHER:
-            raise ValueError(f"farther is {found.farther}")
+        if not 0 <= found.spread < math.inf:
+            raise ValueError(f"spread is {found.spread}")
     except (TypeError, KeyError, ValueError, RuntimeError, ZeroDivisionError) as error:
         raise InputError(
             f"what the gallery {shown(gallery.folder)} keeps of a calibration is of another version of halfseen; "
@@ -171,21 +175,19 @@ def draw_reliability(calibration: Calibration) -> str:
     return drawn.replace("<svg ", '<svg style="background:#fff;color:#222" ', 1)  # it stands alone, on any ground
 
 
-def _answers(query: Encoded, gallery: Encoded) -> tuple[Signs, Tensor, Tensor]:
+def _answers(query: Encoded, gallery: Encoded, crowd: Crowd, spread: float) -> tuple[Signs, Tensor, Tensor]:
     """Of the first answers [M] their signs, whether they are right, and who was asked for.
 
     Images of the person's own camera are no answers, where cameras are known.
     """
-    rows = gallery.facts.pids >= 0
-    embedding, facts = gallery.embedding[rows], gallery.facts[rows]
-    crowd = Crowd.of(embedding[:: max(1, -(-len(embedding) // CROWD))])
+    embedding, facts = gallery.embedding, gallery.facts
     found: list[tuple[Tensor, ...]] = []
     for start, block in blocks(VisibleParts("cosine"), query.embedding, embedding):
         some = slice(start, start + len(block))
         asked = query.facts[some]
         near = nearest(block.masked_fill_(_junk(asked, facts, gallery.has_cameras), torch.inf), ANSWERS)
         seen = query.embedding.visibility[some, None] * embedding.visibility[near.indices]
-        signs = signs_of(crowd, Mean.each(query.embedding[some]), near.distances, seen)
+        signs = signs_of(crowd, Mean.each(query.embedding[some]), near.distances, seen, spread)
         pids = asked.pids[:, None].expand_as(near.indices)
         there = near.distances < torch.inf
         right = facts.pids[near.indices] == pids

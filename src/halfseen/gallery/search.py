@@ -180,7 +180,8 @@ class Search:
     def _chances(self, loaded: Loaded, probes: Probes, found: Found) -> Tensor:
         if loaded.calibration is None or loaded.crowd is None:
             return torch.zeros_like(found.distances)  # as many of anything
-        signs = signs_of(loaded.crowd, probes.mean, found.distances, found.seen)
+        spread = loaded.calibration.spread
+        signs = signs_of(loaded.crowd, probes.mean, found.distances, found.seen, spread)
         return loaded.calibration.chance(signs, len(loaded.ids))
 
     def _rerank(self, ask: Ask, row: int, count: int, found: Found, chances: Tensor) -> int:

@@ -83,9 +83,10 @@ def _fitting(path: Path) -> Iterator[None]:
     try:
         yield
     except BROKEN as error:
+        why = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
             f"{shown(path)} holds other parameters than this version of halfseen has for the same training "
-            f"({str(error).splitlines()[0]}); go on with the version that wrote it, or choose another --out"
+            f"({why}); go on with the version that wrote it, or choose another --out"
         ) from error
 
 
@@ -98,7 +99,7 @@ def _read(path: Path) -> tuple[Plain, Plain, State]:
     try:
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         run, state = json.loads(content["run"]), State(**json.loads(content["state"]))
-        if not isinstance(run, dict) or not {"network", "optimiser"} <= content.keys():
+        if not all(isinstance(each, dict) for each in (run, content["network"], content["optimiser"])):
             raise ValueError("it lacks what checkpoints have")
         return content, run, state
     except BROKEN as error:

@@ -32,7 +32,7 @@ class Log:
 
     def _take_back(self, step: int, epochs: int) -> None:
         lines = [line for line in read_log(self.path) if line["step"] <= step]
-        kept = [line for line in lines if line.get("kind") != "scores" or line["epoch"] <= epochs]
+        kept = [line for line in lines if line.get("kind") != "scores" or _epoch(line) <= epochs]
         with whole(self.path) as beside:
             beside.write_text("".join(f"{json.dumps(line)}\n" for line in kept))
 
@@ -96,6 +96,11 @@ def read_log(path: Path) -> list[dict[str, Any]]:
         if isinstance(line, dict) and isinstance(line.get("step"), int):
             lines.append(line)
     return lines
+
+
+def _epoch(line: Mapping[str, Any]) -> int:
+    """Of a line; 0 of one that says none, which is older than any."""
+    return epoch if isinstance(epoch := line.get("epoch"), int) else 0
 
 
 def _numbers(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, float]]:
