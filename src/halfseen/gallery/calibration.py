@@ -90,10 +90,9 @@ class Bin(NamedTuple):
 class Calibration:
     """What was learned from `name`: a gallery of `rows` images, `answers` to queries for so many `people`.
 
-    `coefficients`: of 1, distance, margin, shown and margin · shown. `spread`: what strangers differ by,
-    usually. Of people whose answers were not learned from:
-    `bins`, the mean gap between chance said and share right (`error`), and the mean square of what a chance is off
-    (`brier`).
+    `coefficients`: of 1, distance, margin, shown and margin · shown. `spread`: what strangers differ by, usually. Of
+    people whose answers were not learned from: `bins`, the mean gap between chance said and share right (`error`), and
+    the mean square of what a chance is off (`brier`).
     """
 
     name: str
