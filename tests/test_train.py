@@ -272,7 +272,7 @@ def test_tensorboard_is_an_extra(trained: Trained) -> None:
     if find_spec("tensorboard"):
         assert list((trained(tensorboard=True) / "tensorboard").iterdir())
     else:
-        with pytest.raises(InputError, match=r"pip install halfseen\[track\]"):
+        with pytest.raises(InputError, match=r"pip install 'halfseen\[track\]'"):
             trained(tensorboard=True)
 
 

@@ -206,5 +206,5 @@ def test_an_old_view_of_what_was_compacted(tmp_path: Path) -> None:
 
 def test_without_the_extra_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lance", None)
-    with pytest.raises(InputError, match=r"pip install halfseen\[search\]"):
+    with pytest.raises(InputError, match=r"pip install 'halfseen\[search\]'"):
         Gallery.create(tmp_path, MODEL)
