@@ -41,11 +41,10 @@ chance ogfr
 much=(--config.agent.rate 0.5) # of the patches of training pictures two thirds show nobody
 run ogfr-much-6-ogfr ogfr --row 6-ogfr "${much[@]}"
 chance ogfr-much "${much[@]}"
-weights=()
+heavy=("${much[@]}" --config.weights.kl 0.5) # five times as much heed of the teacher
 for term in mse cosine cosine-parts; do
-  weights+=("--config.weights.$term" 5)
+  heavy+=("--config.weights.$term" 5)
 done
-heavy=("${much[@]}" "${weights[@]}" --config.weights.kl 0.5) # five times as much heed of the teacher
 run ogfr-heavy-6-ogfr ogfr --row 6-ogfr "${heavy[@]}"
 chance ogfr-heavy "${heavy[@]}"
 ours=$world

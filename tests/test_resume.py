@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 import standins
-from halfseen.data.loading import Loader, LostError
+from halfseen.data.loading import Loader
 from halfseen.ops.metrics import PROTOCOLS
+from halfseen.processes import LostError
 from halfseen.recipe import Method, Recipe
 from halfseen.train import BEST, CHECKPOINT, LAST, train
 from halfseen.training.log import Log, read_log
@@ -175,7 +176,7 @@ def test_workers_that_heard_the_signal_first(
 
 def test_a_worker_that_is_gone_unasked(splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Loader, "__iter__", worker_lost(2))
-    with pytest.raises(LostError, match="give fewer --workers"):
+    with pytest.raises(LostError, match="take fewer workers"):
         go(splits, tmp_path / "out")
 
 

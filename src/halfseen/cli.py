@@ -163,10 +163,11 @@ def _cause(error: Exception) -> str:
     """Of an error that is not one of halfseen's, what to do about it, where that is known."""
     if isinstance(error, MemoryError) or "tried to allocate" in str(error).lower():  # torch's MemoryError
         return "this machine has too little memory for that; use fewer images at a time"
-    from halfseen.data.loading import LostError  # noqa: PLC0415  (torch takes two seconds)
+    from halfseen.data.loading import lost  # noqa: PLC0415  (torch takes two seconds)
+    from halfseen.processes import LostError  # noqa: PLC0415  (the same)
 
     # where processes that make batches are this one's own, torch tells of one that is killed whatever is at work
-    return str(LostError()) if LostError.meant(error) else ""
+    return str(LostError()) if lost(error) else ""
 
 
 def _parse(words: list[str]) -> Verb:

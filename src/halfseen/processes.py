@@ -25,6 +25,13 @@ _begun: list[Callable[[], Any]] = []  # in a new process: how its work is begun
 _at_work: list[Any] = []  # in a process: the function that was made of that, once the first task has come
 
 
+class LostError(InputError):
+    """A process is gone before its time, e.g. since whoever stopped this one told all processes of its group."""
+
+    def __init__(self) -> None:
+        super().__init__("a process ended before its work was done (it may have lacked memory); take fewer workers")
+
+
 def shared_out(
     begin: Callable[[], Callable[[Task], Done]], tasks: Sequence[Task], workers: int
 ) -> Generator[Done, None, None]:
@@ -49,9 +56,7 @@ def shared_out(
         for process in set(multiprocessing.active_children()) - others:
             process.terminate()
         if isinstance(error, BrokenProcessPool):
-            raise InputError(
-                "a process ended before its work was done (it may have lacked memory); take fewer workers"
-            ) from error
+            raise LostError from error
         raise
     finally:
         pool.shutdown(cancel_futures=True)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from halfseen.data.embeddings import Encoded
 from halfseen.data.files import whole
-from halfseen.data.loading import CueSources, Loader, LostError, Paired, Pictures, labels_of
+from halfseen.data.loading import CueSources, Loader, Paired, Pictures, labels_of
 from halfseen.data.memory import Memory
 from halfseen.data.sampling import IdentityBatches
 from halfseen.data.variants import bank, twins
@@ -28,6 +28,7 @@ from halfseen.evaluate import evaluate
 from halfseen.heap import freed_kept
 from halfseen.ops.distance import Single
 from halfseen.printing import plain_scores
+from halfseen.processes import LostError
 from halfseen.recipe import Method, Recipe, learning_rate
 from halfseen.streams import Behind
 from halfseen.training.checkpoints import State, load_checkpoint, save_checkpoint

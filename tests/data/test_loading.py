@@ -16,9 +16,10 @@ from torch.utils.data import DataLoader, default_collate
 
 from halfseen.data.augment import BOT, Augment, draw
 from halfseen.data.images import read_image, save_image
-from halfseen.data.loading import CueSources, Loader, LostError, Paired, Pictures, collate, labels_of
+from halfseen.data.loading import CueSources, Loader, Paired, Pictures, collate, labels_of, lost
 from halfseen.data.sampling import IdentityBatches
 from halfseen.data.transforms import View, apply
+from halfseen.processes import LostError
 from halfseen.types import Batch, InputError, Occluder, Paste, Sample
 
 H, W = 32, 16
@@ -259,7 +260,7 @@ def test_a_process_that_is_gone_is_a_sentence(samples: tuple[Sample, ...]) -> No
     except LostError:
         return
     except RuntimeError as error:  # torch tells whoever is at work
-        assert LostError.meant(error)  # noqa: PT017
+        assert lost(error)  # noqa: PT017
         return
     pytest.fail("nobody has missed the process")
 
@@ -275,5 +276,5 @@ def test_what_else_goes_wrong_is_left_as_it_is(samples: tuple[Sample, ...], monk
     with pytest.raises(RuntimeError, match=said):
         list(loader)
     said = "DataLoader worker (pid(s) 7) exited unexpectedly"
-    with pytest.raises(LostError, match=r"a process that makes batches ended .*; give fewer --workers, or 0"):
+    with pytest.raises(LostError, match=r"a process ended before its work was done .*; take fewer workers"):
         list(loader)

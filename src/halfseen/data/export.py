@@ -264,11 +264,12 @@ def _carry_keypoints(splits: Splits, tasks: list[Task], target: Path) -> None:
         file = load_keypoints(splits.root / KEYPOINTS)
         known = [task for task in tasks if task.sample.name in file]
         found, _ = file.lookup([task.sample.name for task in known])
-        for row, task in enumerate(known):
-            if any(isinstance(edit, KeepTop) for edit in task.sample.edits):
-                ((height, _),) = stored_sizes([task.sample]).tolist()
-                left = len(cut(torch.empty(height, 0), task.sample))
-                found[row, found[row, :, 1] > left - 0.5, 2] = 0.0
+        rows = [row for row, t in enumerate(known) if any(isinstance(edit, KeepTop) for edit in t.sample.edits)]
+        samples = [known[row].sample for row in rows]
+        heights, _ = stored_sizes(samples).unbind(1)
+        left = torch.tensor([len(cut(torch.empty(h, 0), s)) for h, s in zip(heights.tolist(), samples, strict=True)])
+        off = found[rows, :, 1] > left[:, None] - 0.5
+        found[rows, :, 2] = found[rows, :, 2].masked_fill(off, 0.0)
         save_keypoints(target / KEYPOINTS, KeypointFile(tuple(t.name for t in known), found, file.source))
 
 

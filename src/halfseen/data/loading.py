@@ -18,6 +18,7 @@ from halfseen.data.augment import TEST, Augment, draw
 from halfseen.data.memory import Memory, ReadParts, Seen, cut, see
 from halfseen.data.sampling import IdentityBatches
 from halfseen.data.transforms import View, apply
+from halfseen.processes import LostError
 from halfseen.types import Batch, Cues, InputError, Occluder, Sample
 
 
@@ -162,20 +163,10 @@ def collate(items: Sequence[Item]) -> Batch:
     return Batch(pixels.permute(0, 3, 1, 2), pids, camids, cues)
 
 
-class LostError(InputError):
-    """A process that makes batches is gone, e.g. since whoever stopped this one told all processes of its group."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "a process that makes batches ended before its work was done (it may have lacked memory); "
-            "give fewer --workers, or 0"
-        )
-
-    @staticmethod
-    def meant(error: Exception) -> bool:
-        """Whether torch says so by `error`, or what a process had begun to hand over has gone with it."""
-        torchs = isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid")
-        return torchs or (isinstance(error, EOFError | ConnectionError) and "DataLoader" not in str(error))
+def lost(error: Exception) -> bool:
+    """Whether torch says by `error` that a process is gone, or what it had begun to hand over has gone with it."""
+    torchs = isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid")
+    return torchs or (isinstance(error, EOFError | ConnectionError) and "DataLoader" not in str(error))
 
 
 class Loader(DataLoader[Batch | InputError]):
@@ -214,7 +205,7 @@ class Loader(DataLoader[Batch | InputError]):
             except StopIteration:
                 return
             except (RuntimeError, EOFError, ConnectionError) as error:
-                if self.num_workers and LostError.meant(error):
+                if self.num_workers and lost(error):
                     raise LostError from error
                 raise
             if isinstance(batch, InputError):
