@@ -15,6 +15,15 @@ from halfseen import cli
 torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Who changes it changes it back: with another number of threads, sums end in other bits."""
+    yield
+    left = torch.get_num_threads()
+    torch.set_num_threads(1)
+    assert left == 1, f"this test left torch with {left} threads"
+
+
 @pytest.fixture
 def refused(capsys: pytest.CaptureFixture[str]) -> Refused:
     """`refused(*words)` runs them and returns the one sentence that says why it did not work."""

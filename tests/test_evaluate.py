@@ -25,11 +25,6 @@ MARKET, ALL, OCC, NPO, NTP = PROTOCOLS.values()
 SINGLE, PARTS = ("cosine", "euclid", "unit-euclid"), ("parts", "parts-sqrt", "parts-cosine", "coarse-to-fine")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def split(rows: int, seed: int, parts: int) -> Encoded:
     """Seven people and some junk before three cameras; hidden parts are junk too, and some images share none."""
     dice = torch.Generator().manual_seed(seed)

@@ -1,7 +1,8 @@
 """The one training loop: any method, on a CPU, a GPU or many, stopped and resumed without a trace.
 
 All luck is a function of the seed and the step: batches and augmentation of (seed, epoch, picture), dropout of (seed,
-step, process). So a training that goes on from a checkpoint arrives at the same weights, bit by bit (on one CPU).
+step, process). So a training that goes on from a checkpoint arrives at the same weights, bit by bit, on one CPU with as
+many threads (`OMP_NUM_THREADS`): more of them add up in another order.
 """
 
 from __future__ import annotations

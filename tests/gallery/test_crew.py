@@ -64,9 +64,9 @@ def test_what_fails_is_heard_of() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="nothing forks there")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning", "ignore:.*fork:UserWarning")
-def test_a_forked_process_has_threads_of_its_own() -> None:
-    torch.set_num_threads(2)
-    crew(2)
+@pytest.mark.parametrize("count", [2], indirect=True)
+def test_a_forked_process_has_threads_of_its_own(count: int) -> None:
+    crew(count)
     child = multiprocessing.get_context("fork").Process(target=all_made, args=(_nothing, range(9)))
     child.start()
     child.join(20)

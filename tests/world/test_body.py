@@ -24,8 +24,6 @@ from halfseen.world.shapes import PART, SLOT, Mesh, turned
 from halfseen.world.views import look, project
 from halfseen.world.wardrobe import draw_people
 
-torch.set_num_threads(1)
-
 SIZE = (160, 128)
 AWAY = 30.0  # metres, so that the view is nearly parallel
 

@@ -19,8 +19,6 @@ from halfseen.world.people import Carried, Carry, Outer, Person
 from halfseen.world.shapes import PART, SLOT, SLOTS, Mesh
 from halfseen.world.wardrobe import draw_people
 
-torch.set_num_threads(1)
-
 KINDS = [kind for kind in Carry if kind is not Carry.NONE]
 PEOPLE = draw_people(40, seed=3)
 

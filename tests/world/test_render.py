@@ -26,7 +26,6 @@ SETTING = Setting(ids=6, images=10, cameras=3, height=SIZE[0], width=SIZE[1], sh
 
 @pytest.fixture(scope="module")
 def world() -> World:
-    torch.set_num_threads(1)
     return build(3, 0, 90)
 
 

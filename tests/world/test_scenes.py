@@ -23,7 +23,6 @@ HEIGHT = 90
 
 @pytest.fixture(scope="module")
 def frames() -> Tensor:
-    torch.set_num_threads(1)
     return torch.stack([paint(camera, 0, HEIGHT) for camera in CAMERAS])
 
 

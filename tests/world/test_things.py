@@ -14,8 +14,6 @@ from halfseen.world.people import Pattern
 from halfseen.world.plan import Thing
 from halfseen.world.shapes import PART, SLOTS, Mesh
 
-torch.set_num_threads(1)
-
 KINDS = [kind for kind in Thing if kind is not Thing.NONE]
 # Least and greatest width, least and greatest height, and the most faces shown.
 SIZES = {
