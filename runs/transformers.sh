@@ -45,6 +45,7 @@ heavy=("${much[@]}" --config.weights.kl 0.5) # five times as much heed of the te
 for term in mse cosine cosine-parts; do
   heavy+=("--config.weights.$term" 5)
 done
+run ogfr-heavy-4-distillation ogfr --row 4-distillation "${heavy[@]}"
 run ogfr-heavy-6-ogfr ogfr --row 6-ogfr "${heavy[@]}"
 chance ogfr-heavy "${heavy[@]}"
 ours=$world
