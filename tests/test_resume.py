@@ -189,6 +189,23 @@ def test_what_is_over_is_not_done_again(splits: Splits, tmp_path: Path) -> None:
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
+@pytest.mark.parametrize("was", [1, 2, None])
+def test_another_number_of_threads_is_told(was: int | None, splits: Splits, tmp_path: Path) -> None:
+    """As sums then end in other bits. What was written before that was kept tells nothing."""
+    said: list[str] = []
+    interrupted(splits, tmp_path, 4)
+    content = torch.load(tmp_path / CHECKPOINT, weights_only=True)
+    state = json.loads(content["state"])
+    assert state["threads"] == 1
+    content["state"] = json.dumps(state | {"threads": was})
+    torch.save(content, tmp_path / CHECKPOINT)
+    go(splits, tmp_path, say=said.append)
+    assert said[0].startswith("going on after 4 of 24 steps")
+    assert ("by 1 of torch's threads instead of 2: sums end in other bits" in said[0]) == (was == 2)
+    assert ("OMP_NUM_THREADS=2" in said[0]) == (was == 2)
+    assert json.loads(torch.load(tmp_path / CHECKPOINT, weights_only=True)["state"])["threads"] == 1
+
+
 def test_going_on_needs_no_weights_to_begin_with(splits: Splits, tmp_path: Path) -> None:
     start = tmp_path / "backbone.safetensors"
     start.touch()

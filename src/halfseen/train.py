@@ -145,9 +145,11 @@ class Training:
     def _begin(self) -> None:
         """Make the folder, go on from its checkpoint if there is one, and open the log."""
         out = self.settings.made()
+        threads = torch.get_num_threads() if self.fabric.device.type == "cpu" else None
         if (out / CHECKPOINT).exists():
             self.state = load_checkpoint(out / CHECKPOINT, self.about(), self.network, self.optimiser)
-            self.say(f"going on after {self.state.done:,} of {self.recipe.epochs * self.steps:,} steps")
+            self.say(self.state.going_on(self.recipe.epochs * self.steps, threads))
+        self.state.threads = threads
         self.log = Log(out, self.state.done, self.state.epoch, writes=self.leads, tensorboard=self.settings.tensorboard)
         if self.leads:
             told = {**self.about(), "root": str(self.splits.root.absolute())}

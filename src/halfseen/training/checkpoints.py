@@ -26,7 +26,7 @@ BROKEN = (OSError, RuntimeError, ValueError, TypeError, KeyError, EOFError, pick
 @dataclass
 class State:
     """How far a training is: epochs that are over, evaluation included, and steps that are done in all; the latest
-    scores, and the best mAP so far.
+    scores, and the best mAP so far. And by how many threads, where that shows: None on a GPU, and in older ones.
 
     No random state is kept, because there is none: all luck follows from the seed and the number of the step.
     """
@@ -35,6 +35,17 @@ class State:
     done: int = 0
     best: float = -1.0
     scores: Plain = field(default_factory=dict)
+    threads: int | None = None
+
+    def going_on(self, steps: int, threads: int | None) -> str:
+        """What is said when it goes on, to so many steps and by so many threads."""
+        told = f"going on after {self.done:,} of {steps:,} steps"
+        if self.done == steps or None in (self.threads, threads) or self.threads == threads:
+            return told
+        return (
+            f"{told}, by {threads} of torch's threads instead of {self.threads}: sums end in other bits, so weights "
+            f"will not be those of a training that nobody stopped (OMP_NUM_THREADS={self.threads} would give them)"
+        )
 
 
 def save_checkpoint(path: Path, run: Plain, state: State, network: nn.Module, optimiser: Optimizer) -> None:
