@@ -145,7 +145,7 @@ class Training:
     def _begin(self) -> None:
         """Make the folder, go on from its checkpoint if there is one, and open the log."""
         out = self.settings.made()
-        threads = torch.get_num_threads() if self.fabric.device.type == "cpu" else None
+        threads = torch.get_num_threads() if (self.fabric.device.type, self.fabric.world_size) == ("cpu", 1) else None
         if (out / CHECKPOINT).exists():
             self.state = load_checkpoint(out / CHECKPOINT, self.about(), self.network, self.optimiser)
             self.say(self.state.going_on(self.recipe.epochs * self.steps, threads))

@@ -26,7 +26,7 @@ BROKEN = (OSError, RuntimeError, ValueError, TypeError, KeyError, EOFError, pick
 @dataclass
 class State:
     """How far a training is: epochs that are over, evaluation included, and steps that are done in all; the latest
-    scores, and the best mAP so far. And by how many threads, where that shows: None on a GPU, and in older ones.
+    scores, and the best mAP so far. And by how many threads one CPU process does it: None on others, and of old.
 
     No random state is kept, because there is none: all luck follows from the seed and the number of the step.
     """
@@ -44,7 +44,7 @@ class State:
             return told
         return (
             f"{told}, by {threads} of torch's threads instead of {self.threads}: sums end in other bits, so weights "
-            f"will not be those of a training that nobody stopped (OMP_NUM_THREADS={self.threads} would give them)"
+            f"are not those of a training that nobody stopped (OMP_NUM_THREADS={self.threads} would have given them)"
         )
 
 
