@@ -20,6 +20,14 @@ PATIENCE = 60.0  # seconds; the machine may be busy
 KEYS = {"Enter": 13, "Escape": 27, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
 
 
+# What the browser answers of a question whose page went while it was asked, by `location.reload()` for one.
+GONE = ("Inspected target navigated or closed", "Execution context was destroyed", "Cannot find default execution")
+
+
+class MovedError(RuntimeError):
+    """The page that was asked is another by now."""
+
+
 class Page:
     """One tab. `faults` are the errors that its scripts and its console told of."""
 
@@ -44,7 +52,8 @@ class Page:
             self._hear(message)
             if message.get("id") == self._number:
                 if "error" in message:
-                    raise RuntimeError(f"{method}: {message['error']['message']}")
+                    told = message["error"]["message"]
+                    raise (MovedError if told.startswith(GONE) else RuntimeError)(f"{method}: {told}")
                 result: dict[str, Any] = message["result"]
                 return result
 
@@ -85,9 +94,12 @@ class Page:
         return done["result"].get("value")
 
     def until(self, expression: str, patience: float = PATIENCE) -> None:
-        """Wait for `expression` to be true."""
+        """Wait for `expression` to be true, of this page or of the one that comes in its place."""
         end = time.monotonic() + patience
-        while not self.ask(f"!!({expression})"):
+        while True:
+            with suppress(MovedError):
+                if self.ask(f"!!({expression})"):
+                    return
             if time.monotonic() > end:
                 raise TimeoutError(f"never came true: {expression}; faults: {self.faults}")
             time.sleep(0.05)

@@ -24,6 +24,13 @@ pytestmark = [
 ]
 
 
+def test_what_is_waited_for_may_stand_on_the_page_that_comes_instead(tab: Page) -> None:
+    tab.open("about:blank")
+    for _ in range(20):  # a third of these questions are asked of a page that is about to go
+        tab.ask("(window.old = true, location.reload(), 0)")
+        tab.until("!window.old")
+
+
 def test_a_gallery_of_nobody_says_what_to_do(
     tab: Page, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
