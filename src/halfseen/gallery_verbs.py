@@ -6,10 +6,11 @@ What needs the extra `search` is imported when it is needed.
 from __future__ import annotations
 
 import json
-import math
 import os
+import stat
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,7 +26,7 @@ from halfseen.types import InputError
 if TYPE_CHECKING:
     from halfseen.gallery.store import Gallery
 
-DAY = 86_400.0
+LONGEST = 100_000  # days
 
 
 @dataclass(frozen=True)
@@ -74,18 +75,19 @@ class Forget:
 
     def run(self) -> int:
         from halfseen.gallery.indexing.times import read_time  # noqa: PLC0415
+        from halfseen.gallery.sightings import DAY  # noqa: PLC0415
 
         if self.before is not None and self.days is not None:
             raise InputError("--before and --days say the same thing in two ways; give one of them")
-        if self.days is not None and not 0 <= self.days < math.inf:  # NaN is neither
-            raise InputError(f"--days is {self.days:g}, and what is to come cannot be forgotten; give 0 days or more")
+        if self.days is not None and not 0 <= self.days <= LONGEST:  # NaN is neither
+            raise InputError(f"--days is {self.days:g}; give 0 to {LONGEST:,}: what is to come cannot be forgotten")
         gallery = _open(self.gallery)
         before = None if self.before is None else read_time(self.before, "--before")
         if self.days is not None:
             before = time.time() - self.days * DAY
         known = gallery.count("source")
         source = None if self.source is None else _among(self.source, known)
-        there = gallery.rows(self.person, thumbnails=False) if self.person else {}
+        there = {*gallery.table(["source"], self.person)["_rowid"].to_pylist()} if self.person else set()
         count = gallery.forget(person=self.person or None, source=source, before=before)
         # only now: a forgetting that was broken off is ended by itself
         if strangers := [id for id in self.person if id not in there]:
@@ -260,16 +262,17 @@ def _among(name: str, known: Collection[str]) -> str:
 
 
 def _told(gallery: Gallery, folder: Path) -> dict[str, Any]:
+    from halfseen.gallery.conditions import span  # noqa: PLC0415
     from halfseen.gallery.indexing.times import shown_time  # noqa: PLC0415
     from halfseen.gallery.loading import prepared_rows  # noqa: PLC0415
 
-    times = [time for time in gallery.table(["time"])["time"].to_pylist() if time is not None]
+    since, until = span(gallery.table(["image", "time"]))
     return {
         "sightings": len(gallery),
         "bytes": _size(folder),
         "prepared": prepared_rows(gallery),
-        "since": shown_time(min(times, default=None)),
-        "until": shown_time(max(times, default=None)),
+        "since": shown_time(since),
+        "until": shown_time(until),
         "model": asdict(gallery.model),
         "cameras": gallery.count("camera"),
         "sources": gallery.count("source"),
@@ -277,5 +280,10 @@ def _told(gallery: Gallery, folder: Path) -> dict[str, Any]:
 
 
 def _size(folder: Path) -> int:
-    """What the gallery takes of the disk, in bytes."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    """What the gallery takes of the disk, in bytes; others may be writing to it."""
+    size = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            about = path.lstat()
+            size += about.st_size * stat.S_ISREG(about.st_mode)
+    return size

@@ -109,7 +109,9 @@ class Index:
 
     def _print(self, report: Report, gallery: Gallery) -> None:
         if self.json:
-            printing.print_line(json.dumps({"gallery": str(self.gallery), "holds": len(gallery), **asdict(report)}))
+            told = {"gallery": str(self.gallery), "holds": len(gallery), **asdict(report)}
+            del told["unread"]  # they are among the faults
+            printing.print_line(json.dumps(told))
             return
         new = [_counted(report.pictures, "picture")] if report.pictures or not report.films else []
         if report.films:

@@ -21,7 +21,7 @@ from PIL import Image, ImageOps
 
 from halfseen.data import images
 from halfseen.data.files import shown
-from halfseen.data.images import decode_image, read_image, save_image
+from halfseen.data.images import decode_image, is_bare_jpeg, read_image, save_image
 from halfseen.types import InputError
 
 
@@ -83,6 +83,28 @@ def test_exif_orientation_is_undone(kind: str, orientation: int) -> None:
 def test_a_broken_exif_block_does_not_spoil_the_picture() -> None:
     data = encoded(colours(), "JPEG", exif=b"Exif\0\0 this is no TIFF header")
     assert decode_image(data, "x").shape == (3, 23, 17)
+
+
+def test_a_bare_jpeg_holds_nothing_but_its_picture() -> None:
+    data = encoded(colours(), "JPEG")
+    assert is_bare_jpeg(data)
+    assert is_bare_jpeg(encoded(colours().convert("L"), "JPEG", quality=30, restart_marker_blocks=1))
+    small = b"\xff\xe0" + (16 + 3).to_bytes(2, "big") + b"JFIF\0\1\1\0\0\1\0\1\1\1abc"  # a picture in the header
+    others = [
+        b"",
+        data[:2],
+        data[:-2],  # without an end
+        data[:-1],
+        data + b"\0",
+        data[:2] + small + data[20:],
+        encoded(colours(), "JPEG", comment="secrets"),
+        encoded(colours(), "JPEG", exif=b"Exif\0\0 this"),
+        encoded(colours(), "JPEG", icc_profile=b"whose"),
+        encoded(colours(), "JPEG", xmp=b"where"),
+        encoded(colours(), "JPEG", progressive=True),
+        encoded(colours(), "PNG"),
+    ]
+    assert [is_bare_jpeg(other) for other in others] == [False] * len(others)
 
 
 def test_palette_and_transparency() -> None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -19,9 +20,11 @@ pytest.importorskip("lance", reason="galleries need pylance: pip install 'halfse
 from halfseen.data.images import decode_image, save_image
 from halfseen.gallery.indexing import cluster, films, pictures
 from halfseen.gallery.indexing import index as indexing
-from halfseen.gallery.indexing.cluster import Given, Work, index_on
+from halfseen.gallery.indexing.cluster import Given, Work, encoding, index_on
 from halfseen.gallery.indexing.index import Report, Settings, index
 from halfseen.gallery.indexing.model import Model, open_model
+from halfseen.gallery.indexing.patterns import Named
+from halfseen.gallery.indexing.sources import Source
 from halfseen.gallery.store import Gallery
 from halfseen.types import InputError, Progress
 from passers import BLUE, RED, Walker, find, save_film
@@ -243,3 +246,13 @@ def test_what_is_wrong_with_a_detector_is_one_sentence(tmp_path: Path, model: Mo
     film = save_film(tmp_path / "street.avi", [], 1)
     with pytest.raises(InputError, match="--weights belong to --detector mobilenet"):
         index_on("auto", [film], Gallery.create(tmp_path / "g", model.facts), model, Settings(weights=film))
+
+
+def test_of_two_files_that_hold_the_same_the_first_counts(tmp_path: Path, model: Model) -> None:
+    folder = folder_of(tmp_path / "set", 1)
+    (first,) = folder.iterdir()
+    second = folder / f"z{first.suffix}"
+    second.write_bytes(first.read_bytes())
+    lot = [Source(path, str(folder), Named(camera=path.stem)) for path in (first, second)]
+    (made,) = encoding(Given(model, Settings(), "cpu", np.array([], dtype=np.bytes_)))(lot)
+    assert [fact.image for fact in made.rows.facts] == [str(first)]

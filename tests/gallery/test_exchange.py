@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from fixture_types import SmallDisk
+from fixture_types import Run, SmallDisk
 from galleries import DIM, MODEL, PARTS, facts, filled, people
 from halfseen.gallery.sightings import ModelFacts
 from halfseen.gallery.store import Gallery
@@ -140,6 +140,15 @@ def test_damaged_exports_add_nothing(tmp_path: Path) -> None:
         (tmp_path / "out" / name).write_bytes(whole[tmp_path / "out" / name])
     assert len(gallery) == 0
     assert gallery.import_(tmp_path / "out") == 50
+
+
+@pytest.mark.parametrize("name", ["images.parquet", "sources.parquet"])
+def test_of_half_an_export_no_gallery_is_made(name: str, tmp_path: Path, run: Run) -> None:
+    filled(tmp_path / "g", 5).export(tmp_path / "out")
+    (tmp_path / "out" / name).unlink()
+    code, _, err = run("gallery", "import", tmp_path / "new", tmp_path / "out")
+    assert (code, name in err) == (2, True)
+    assert not (tmp_path / "new").exists()
 
 
 def test_what_is_no_export(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fixture_types import SmallDisk
+from fixture_types import Run, SmallDisk
 from galleries import MODEL, facts, filled, people
 from halfseen.gallery import tables
 from halfseen.gallery.search import Search
@@ -202,6 +202,57 @@ def test_an_old_view_of_what_was_compacted(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"files of it are gone, by a compaction or by hand; open it again"):
         list(old.scan(["image"], 10))
     assert len(old.rows()) == 19  # this looks again by itself
+
+
+def test_to_verify_while_another_forgets_is_no_fault(tmp_path: Path) -> None:
+    gallery = filled(tmp_path, 20)
+    old = Gallery.open(tmp_path)
+    gallery.forget(person=[1])
+    assert old.verify() == []
+
+
+@pytest.mark.parametrize(
+    ("said", "do"),
+    [
+        (PermissionError(13, "Permission denied"), "make it yours"),
+        (OSError("LanceError(IO): Read-only file system (os error 30), /src/x.rs"), "make it yours"),
+        (OSError(24, "Too many open files"), "ulimit -n"),
+        (OSError("LanceError(IO): what is this"), "restore it from an export"),
+    ],
+)
+def test_what_is_no_damage_is_not_called_so(said: OSError, do: str) -> None:
+    with pytest.raises(InputError, match=do) as told, tables.guarded("g", "writing to"):
+        raise said
+    assert ("damaged, or" in str(told.value)) == ("export" in do)
+
+
+def test_an_image_with_a_moment_that_is_none_can_be_forgotten(tmp_path: Path, run: Run) -> None:
+    gallery = filled(tmp_path / "g", 4)
+    with gallery._writing() as images:
+        images.update({"time": "CAST('NaN' AS DOUBLE)"}, where="_rowid = 2")
+    code, out, _ = run("gallery", "verify", tmp_path / "g")
+    assert code == 1
+    assert "--person 2" in out
+    assert run("gallery", "info", tmp_path / "g")[0] == 0
+    assert run("gallery", "forget", tmp_path / "g", "--person", 2)[0] == 0
+    assert run("gallery", "verify", tmp_path / "g")[0] == 0
+
+
+def test_a_name_that_the_system_cannot_read_is_one_sentence(tmp_path: Path) -> None:
+    gallery = filled(tmp_path, 4)
+    with pytest.raises(InputError, match="is not UTF-8"):
+        gallery.forget(source="/films/\udcff.avi")
+    assert len(gallery) == 4
+
+
+@pytest.mark.parametrize("name", ["cam:1", "~", "file:x", "s3:x"])
+def test_a_name_that_looks_like_an_address_is_one_of_a_folder(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    filled(Path(name), 4)
+    assert len(Gallery.open(name)) == 4
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_without_the_extra_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,14 +24,16 @@ pytest.importorskip("lance", reason="galleries need pylance: pip install 'halfse
 
 from fixture_types import SmallDisk
 from halfseen.data.images import decode_image, read_image, save_image
-from halfseen.gallery.indexing import films
+from halfseen.gallery.indexing import films, pictures
 from halfseen.gallery.indexing import index as indexing
 from halfseen.gallery.indexing.detectors import Detect
 from halfseen.gallery.indexing.index import Report, Settings, index, open_or_make
 from halfseen.gallery.indexing.model import Model, open_model
 from halfseen.gallery.indexing.patterns import Pattern
+from halfseen.gallery.indexing.rows import outgrown
+from halfseen.gallery.sightings import Fact
 from halfseen.gallery.store import Gallery
-from halfseen.types import InputError, Progress
+from halfseen.types import Embedding, InputError, Progress
 from passers import BLUE, GREEN, RED, Walker, find, save_film
 from served import person, save_tiny
 
@@ -275,14 +277,78 @@ def test_another_model_is_refused(folder: Path, gallery: Gallery, model: Model) 
         ({"every": 1.5}, "--every 1.5 "),
         ({"crops": 0}, "--crops 0 "),
         ({"batch": 0}, "--batch 0:"),
-        ({"smallest": 2.0}, "--smallest 2 "),
-        ({"smallest": math.nan}, "--smallest nan "),
     ],
 )
 def test_settings_without_sense_are_refused(options: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=r"films are looked at each 0\.02 to 1 seconds") as caught:
         Settings(**options)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"smallest": 2.0}, "--smallest is 2;"),
+        ({"smallest": 0.015}, "--smallest is 0.015;"),
+        ({"smallest": math.nan}, "--smallest is nan;"),
+        ({"weights": Path(__file__)}, "--weights belong to"),
+        ({"weights": Path("none.pth"), "detector": "mobilenet"}, "none.pth: there is no such file"),
+    ],
+)
+def test_a_detector_without_sense_is_refused_before_there_is_a_film(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Settings(**options)
+    assert said in str(caught.value)
+
+
+def test_a_detector_that_fails_throws_no_pictures_away(
+    folder: Path, film: Path, gallery: Gallery, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: Any) -> Detect:
+        raise InputError("no weights to be had")
+
+    monkeypatch.setattr(indexing, "load_detector", none)
+    with pytest.raises(InputError, match="no weights"):
+        index([folder, film], gallery, model)
+    assert len(gallery) == 10
+    assert index([folder], gallery, model).known == 10
+
+
+def test_of_two_files_that_hold_the_same_the_second_is_read_where_the_first_is_gone(
+    tmp_path: Path, gallery: Gallery, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "dup"
+    folder.mkdir()
+    for name in ("a.png", "b.png", "c.png"):
+        save_image(folder / name, person(0, 0))
+    save_image(folder / "d.png", person(1, 0))
+
+    def passing(path: Path) -> bytes:
+        if path.name in ("a.png", "d.png"):
+            raise InputError(f"{path.name} does not exist")
+        return path.read_bytes()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pictures, "read_bytes", passing)
+        report = index([folder], gallery, model)
+    assert (report.added, report.known, report.faults) == (1, 1, ["a.png does not exist", "d.png does not exist"])
+    assert report.unread == [folder / "a.png", folder / "d.png"]
+    assert [Path(fact.image).name for fact in gallery.rows().values()] == ["b.png"]
+    again = index([folder], gallery, model)
+    assert (again.added, again.known, again.unread) == (1, 3, [])
+
+
+def test_a_film_takes_the_place_of_its_own_moments_whatever_else_is_stored_with_it(
+    gallery: Gallery, model: Model
+) -> None:
+    def crop(moment: float, digest: str) -> Fact:
+        return Fact("", "/f/street.avi", "street", moment, f"street-{digest}@{moment:.0f}s-0", b"", (1, 2, 3, 4))
+
+    embedding = model.encode([person(number, 0) for number in range(4)])
+    ids = gallery.add(embedding, [crop(moment, "aaaaaa") for moment in (10.0, 50.0, 310.0, 650.0)])
+    dated = Fact("/p/a.png", "/p", "gate", 1.7e9)
+    both = Embedding(embedding.vectors[[0, 0, 1]], embedding.visibility[[0, 0, 1]])
+    assert outgrown(gallery, both, [dated, crop(10.0, "bbbbbb"), crop(50.0, "bbbbbb")]) == ids[:2]
 
 
 def test_a_pipe_is_not_waited_for(folder: Path, gallery: Gallery, model: Model) -> None:

@@ -99,6 +99,9 @@ def test_a_small_jpeg_is_its_own_thumbnail_unless_it_tells_more(tmp_path: Path) 
     assert thumbnail(image, data) is data
     told = data[:2] + b"\xff\xe1\x00\x0aExif\x00\x00XX" + data[2:]  # where it was taken, by which camera
     assert b"Exif" not in thumbnail(image, told)
+    comment, place = b"\xff\xfe\x00\x0asecrets!", b"\xff\xe1\x00\x0bhttp:xmp/"
+    for more in (data[:2] + comment + data[2:], data[:2] + place + data[2:], data + b"behind", data[:-2]):
+        assert thumbnail(image, more) == thumbnail(image), more
     save_image(tmp_path / "a.png", image)
     assert thumbnail(image, (tmp_path / "a.png").read_bytes())[:2] == b"\xff\xd8"
     large = torch.randint(0, 256, (3, 250, 250), generator=torch.Generator().manual_seed(0)).byte()

@@ -91,6 +91,7 @@ def test_index_of_a_film(folder: Path, weights: Path, run: Run, monkeypatch: pyt
 
     monkeypatch.setattr(indexing, "load_detector", load)
     film = save_film(folder / "street.avi", [Walker(RED, 0, 3, 10, 25), Walker(BLUE, 4, 7, 120, -25)], 8)
+    Path("w.pth").touch()
     words = ("--detector", "mobilenet", "--weights", "w.pth", "--smallest", 0.2, "--every", 0.2, "--crops", 2)
     code, said, _ = run("index", film, folder, "--gallery", "g", "--model", weights, *words)
     assert code == 0
@@ -371,7 +372,7 @@ def test_nothing_stands_between_the_lines_of_json(gallery: Path, folder: Path, r
 def test_forgetting_nobody(gallery: Path, run: Run, refused: Refused) -> None:
     assert f"--person {10**30}: there is no such sighting" in refused("gallery", "forget", gallery, "--person", 10**30)
     for days in ("-1", "nan", "inf"):
-        assert f"--days is {days}, and what" in refused("gallery", "forget", gallery, "--days", days)
+        assert f"--days is {days}; give 0 to 100,000" in refused("gallery", "forget", gallery, "--days", days)
     assert run("gallery", "forget", gallery, "--before", "2020-01-01") == (
         0,
         f"0 sightings forgotten; {gallery} holds 16\n",

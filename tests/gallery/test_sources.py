@@ -128,3 +128,14 @@ def test_a_digest_is_that_of_the_content(tmp_path: Path) -> None:
     assert digest_of(tmp_path / "x") == hashlib.sha256(b"halfseen" * 100_000).hexdigest()
     with pytest.raises(DamagedError, match="gone cannot be read"):
         digest_of(tmp_path / "gone")
+
+
+def test_a_table_beside_a_folder_names_its_files_as_the_folder_does(tmp_path: Path) -> None:
+    for name in ("films", "lists"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "films" / "a.avi").write_bytes(b"x")
+    (tmp_path / "lists" / "all.csv").write_text("path,camera\n../films/a.avi,gate\n")
+    found = find([tmp_path / "lists" / "all.csv", tmp_path / "films"])
+    assert [(source.origin, source.named.camera) for source in found.sources] == [
+        (str(tmp_path / "films" / "a.avi"), "gate")
+    ]

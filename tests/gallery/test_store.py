@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from galleries import DIM, MODEL, PARTS, facts, filled, people
 from halfseen.gallery import finished
 from halfseen.gallery.conditions import quoted
-from halfseen.gallery.sightings import Fact, ModelFacts, Where
+from halfseen.gallery.search import Search
+from halfseen.gallery.sightings import Ask, Fact, ModelFacts, Where
 from halfseen.gallery.store import Gallery
 from halfseen.gallery.tables import GRID, LENGTH, on_grid
 from halfseen.types import Embedding, InputError
@@ -326,3 +327,21 @@ def _on_disk(folder: Path, words: bytes) -> list[Path]:
 
 def _lists(rows: torch.Tensor) -> object:
     return pa.FixedSizeListArray.from_arrays(pa.array(rows.numpy().ravel()), rows.shape[1])
+
+
+def test_who_asks_for_a_date_gets_no_film_without_one(tmp_path: Path) -> None:
+    gallery = Gallery.create(tmp_path, MODEL)
+    embedding = people([0, 0, 0])
+    told = [Fact(source="/f/old.mp4", time=12.0), Fact("/p/a.png", time=12.0), Fact(source="/f/b.mp4", time=1.5e9)]
+    gallery.add(embedding, told)
+    search = Search(gallery)
+    for where, wanted in (
+        (Where(until=1.6e9), {1, 2}),
+        (Where(since=0.0, until=1.6e9), {1, 2}),
+        (Where(since=1.4e9), {2}),
+        (Where(until=60.0), {0, 1}),
+        (Where(since=10.0), {0, 1, 2}),
+    ):
+        assert gallery.rows(where=where).keys() == wanted, where
+        ask = Ask(embedding[torch.tensor([0])], since=where.since, until=where.until)
+        assert {sighting.id for sighting in search.search(ask)} == wanted, where

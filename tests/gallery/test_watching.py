@@ -12,7 +12,7 @@ pytest.importorskip("lance", reason="galleries need pylance: pip install 'halfse
 
 from halfseen.data.images import save_image
 from halfseen.gallery.indexing import index as indexing
-from halfseen.gallery.indexing import watching
+from halfseen.gallery.indexing import pictures, watching
 from halfseen.gallery.indexing.index import Report, Settings
 from halfseen.gallery.indexing.model import Model, open_model
 from halfseen.gallery.indexing.patterns import Pattern
@@ -124,3 +124,34 @@ def test_a_fault_is_told_once_and_a_mended_file_is_taken(
     ]
     assert [(report.added, len(report.faults)) for report in reports] == [(0, 1), (0, 1), (1, 0)]
     assert [fact.camera for fact in gallery.rows().values()] == ["gate"]
+
+
+def test_what_could_not_be_read_or_stored_is_tried_again(
+    tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, told = tmp_path / "set", list[str]()
+    folder.mkdir()
+    for number, name in enumerate(("read.png", "stored.png")):
+        save_image(folder / name, person(number, 0))
+    troubles, store = {"reading", "storing"}, Gallery.add
+
+    def reading(path: Path) -> bytes:
+        if path.name == "read.png" and "reading" in troubles:
+            raise InputError("read.png cannot be read")
+        return path.read_bytes()
+
+    def storing(self: Gallery, *of: Any) -> list[int]:
+        if "storing" in troubles:
+            raise InputError("another process has been writing")
+        return store(self, *of)
+
+    monkeypatch.setattr(pictures, "read_bytes", reading)
+    monkeypatch.setattr(Gallery, "add", storing)
+    rounds = round(watching.AGAIN / PAUSE) + 2
+    events: list[Callable[[], object] | None] = [None] * (5 * rounds)
+    events[2 * rounds], events[4 * rounds] = lambda: troubles.remove("storing"), troubles.clear
+    reports, gallery = watched(folder, model, events, monkeypatch, say=told.append)
+    assert told == ["read.png cannot be read", "another process has been writing"]
+    assert [report.added for report in reports if report.added] == [1, 1]
+    assert len(reports) < 5
+    assert [Path(fact.image).name for fact in gallery.rows().values()] == ["stored.png", "read.png"]

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from halfseen.data.images import decode_image, save_image
+from halfseen.data.images import decode_image, is_bare_jpeg, save_image
 from halfseen.gallery.sightings import Fact
 from halfseen.service import pictures
 from halfseen.service.pictures import TALLEST, WHOLE, Folders, as_jpeg, picture_of, read_upload, thumbnail_of
@@ -152,6 +152,11 @@ def test_without_its_file_a_sighting_has_its_thumbnail(tmp_path: Path) -> None:
     for image in ("", str(tmp_path / "none.jpg"), str(tmp_path / "broken.jpg"), "/etc/passwd"):
         assert picture_of(Fact(image=image, thumbnail=small), folders, MANY) == small
     assert thumbnail_of(Fact(thumbnail=b"<script>")) is None
+    assert thumbnail_of(Fact(thumbnail=small[:100])) is None
+    told = thumbnail_of(Fact(thumbnail=small[:2] + b"\xff\xfe\x00\x0asecrets!" + small[2:] + b"behind"))
+    assert told is not None
+    assert is_bare_jpeg(told)
+    assert b"secrets" not in told
     assert picture_of(Fact(), folders, MANY) is None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import stat
 import threading
 import warnings
@@ -28,6 +29,8 @@ MAX_PIXELS = 64 * 2**20
 MAX_BYTES = 8 * MAX_PIXELS  # what an uncompressed picture of that size takes with 16 bits and transparency
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM")  # no EPS: reading it starts a program
 PASSED = frozenset({0xC4, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE})  # JPEG: tables, intervals, APPn, comments
+BARE = frozenset({0xC0, 0xC1, 0xC2, 0xC4, 0xDB, 0xDD})  # JPEG: frames, tables, intervals
+JFIF, SCAN, END = 0xE0, 0xDA, re.compile(rb"\xff[^\x00\xd0-\xd7]")
 SUFFIXES = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
 
 _PILLOW_SPEAKS = threading.Lock()  # silencing warnings is global to the process: one thread at a time
@@ -66,6 +69,23 @@ def save_image(path: str | os.PathLike[str], image: Tensor, quality: int = 95) -
     picture = Image.fromarray(image.permute(1, 2, 0).contiguous().cpu().numpy())
     with whole(target) as beside:
         picture.save(beside, kind, quality=quality)  # PNG is exact and ignores it
+
+
+def is_bare_jpeg(data: bytes) -> bool:
+    """Whether `data` is a picture and nothing else: no words, no place, no smaller picture, nothing behind its end.
+
+    Of a JPEG that comes in several scans nobody looks in between: it is taken for more.
+    """
+    at = 2 if data[:2] == b"\xff\xd8" else len(data)
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        marker, length = data[at + 1], 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker == SCAN:
+            end = END.search(data, at + length)
+            return end is not None and data[end.start() :] == b"\xff\xd9"
+        if marker not in BARE and not (marker == JFIF and length == 18):  # a longer one has a picture in it
+            return False
+        at += length
+    return False
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:

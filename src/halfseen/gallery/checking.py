@@ -10,7 +10,7 @@ import torch
 
 from halfseen.data.files import shown
 from halfseen.gallery import prepared
-from halfseen.gallery.tables import GRID, LENGTH, numbers
+from halfseen.gallery.tables import GRID, LENGTH, numbers, retried
 from halfseen.types import InputError
 
 if TYPE_CHECKING:
@@ -24,22 +24,28 @@ NEEDED = ("vectors", "visibility", "image", "source", "camera", "track", "thumbn
 
 def faults_of(gallery: Gallery) -> list[str]:
     """A sentence for each fault; none if all is well."""
-    faults: list[str] = []
     try:
-        for batch in gallery.scan(gallery.schema.names, READ):
-            faults += [
-                f"{shown(gallery.folder)}: image {batch['_rowid'][row].as_py()} has {what}; "
-                f"remove it, and index its picture again"
-                for what, rows in faults_in(batch, len(gallery.model.parts)).items()
-                for row in rows
-            ]
-        gallery.sources()
-        gallery.notes()
-        faults += prepared.faults_in(gallery)
+        faults = retried(lambda: _faults_of(gallery), gallery.refresh)
     except InputError as error:
-        faults.append(str(error))
+        faults = [str(error)]
     more = [f"{shown(gallery.folder)}: {len(faults):,} faults in all; restore it from an export"]
     return faults[:WORST] + more * (len(faults) > WORST)
+
+
+def _faults_of(gallery: Gallery) -> list[str]:
+    """The same; an error where it cannot be read to its end."""
+    faults = []
+    for batch in gallery.scan(gallery.schema.names, READ):
+        ids = batch["_rowid"].to_pylist()
+        faults += [
+            f"{shown(gallery.folder)}: image {ids[row]} has {what}; restore the gallery from an export, or do without "
+            f"the image: `halfseen gallery forget ... --person {ids[row]}`"
+            for what, rows in faults_in(batch, len(gallery.model.parts)).items()
+            for row in rows
+        ]
+    gallery.sources()
+    gallery.notes()
+    return [*faults, *prepared.faults_in(gallery)]
 
 
 def faults_in(batch: pa.RecordBatch, parts: int) -> dict[str, list[int]]:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from halfseen.gallery.sightings import LONGEST, Fact, Names, Where
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from halfseen.data.files import shown
+from halfseen.gallery.sightings import LONGEST, Names, Where
+from halfseen.types import InputError
+
+DATED = f"(time IS NOT NULL AND NOT (image = '' AND time >= 0 AND time < {LONGEST}))"  # as `Fact.dated` has it
 
 
 def condition(where: Where, ids: Sequence[int] | None = None) -> str:
     """Those of the rows `ids`, or of all, that `where` means."""
     clauses = [f"time >= {where.since!r}"] if where.since is not None else []
     clauses += [f"time <= {where.until!r}"] if where.until is not None else []
+    clauses += [DATED] if where.dates else []
     for column, names in (("camera", where.cameras), ("source", where.sources), ("track", where.tracks)):
         clauses += [among(column, names)] if names is not None else []
     if ids is not None:
@@ -23,8 +31,20 @@ def older(moment: float) -> str:
     """The images of before that `moment`; where nobody knows when an image was taken (`Fact.dated`), those that were
     stored before."""
     Where(until=moment)  # which refuses what is none
-    dated = f"(time IS NOT NULL AND NOT (image = '' AND time >= 0 AND time < {LONGEST}))"
-    return f"({dated} AND time < {moment!r} OR NOT {dated} AND stored < {moment!r})"
+    return f"({DATED} AND time < {moment!r} OR NOT {DATED} AND stored < {moment!r})"
+
+
+def dated(facts: pa.Table) -> pa.ChunkedArray:
+    """Which of some `facts` in memory have a date (`Fact.dated`)."""
+    counted = pc.and_(pc.greater_equal(facts["time"], 0.0), pc.less(facts["time"], LONGEST))
+    return pc.fill_null(pc.invert(pc.and_(pc.equal(facts["image"], ""), counted)), False)
+
+
+def span(facts: pa.Table) -> tuple[float | None, float | None]:
+    """The first and the last moment of `facts`: if any have a date, of those."""
+    facts = facts.filter(pc.is_finite(facts["time"]))
+    ends = pc.min_max((facts.filter(dated(facts)) or facts)["time"]).as_py()
+    return ends["min"], ends["max"]
 
 
 def among(column: str, names: Names) -> str:
@@ -38,13 +58,18 @@ def between(after: int, until: int | None) -> str | None:
     return " AND ".join(clauses) or None
 
 
-def same_passages(facts: Mapping[int, Fact]) -> str:
-    """The images whose ids and `facts` these are, and for the others of their passages."""
-    passages = {(fact.source, fact.track) for fact in facts.values() if fact.track}
-    same = [f"(source = {quoted(source)} AND track = {quoted(track)})" for source, track in sorted(passages)]
-    return f"({' OR '.join([condition(Where(), list(facts)), *same])})"
+def same_passages(some: pa.Table) -> str:
+    """The images `some`, of which their sources and tracks are known, and the others of their passages."""
+    ids, sources, tracks = (some[name].to_pylist() for name in ("_rowid", "source", "track"))
+    passages = sorted({(source, track) for source, track in zip(sources, tracks, strict=True) if track})
+    same = [f"(source = {quoted(source)} AND track = {quoted(track)})" for source, track in passages]
+    return f"({' OR '.join([condition(Where(), ids), *same])})"
 
 
 def quoted(text: str) -> str:
     """`text` as SQL has it: nothing in it can end the quotation."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # a name that the system could not read
+        raise InputError(f"{shown(text)} is not UTF-8, as all names in a gallery are; correct it") from error
     return "'" + text.replace("'", "''") + "'"

@@ -18,8 +18,9 @@ import pyarrow.parquet as pq
 
 from halfseen.data.files import PART, shown
 from halfseen.gallery.checking import faults_in
+from halfseen.gallery.finished import SCHEMA
 from halfseen.gallery.sightings import ModelFacts
-from halfseen.gallery.tables import FULL
+from halfseen.gallery.tables import FULL, image_schema
 from halfseen.types import InputError
 
 if TYPE_CHECKING:
@@ -74,7 +75,14 @@ def _without(batches: Iterable[pa.RecordBatch], digests: pa.Array) -> Iterator[p
 
 
 def exported(folder: Path) -> tuple[ModelFacts, dict[str, Any]]:
-    """What `gallery.json` in `folder` says: the model, and the notes by name."""
+    """What `gallery.json` in `folder` says: the model, and the notes by name; the tables stand beside it."""
+    model, notes = _about(folder)
+    columns = image_schema(len(model.parts), model.dim, b"").remove_metadata()
+    with _reading(folder / SOURCES, SCHEMA), _reading(folder / IMAGES, columns):
+        return model, notes
+
+
+def _about(folder: Path) -> tuple[ModelFacts, dict[str, Any]]:
     try:
         about = json.loads((folder / ABOUT).read_text())
         if isinstance(about["notes"], dict):

@@ -27,6 +27,7 @@ from torch import Tensor
 from halfseen.gallery import bounds, tables
 from halfseen.gallery.calibration import signs_of
 from halfseen.gallery.chunks import places
+from halfseen.gallery.conditions import dated
 from halfseen.gallery.loading import Loaded, load, streamed
 from halfseen.gallery.probes import EMPTY, Found, Mean, Probes, pushed
 from halfseen.gallery.sightings import Ask, Sighting, Where
@@ -229,6 +230,8 @@ def _meant(facts: pa.Table, where: Where) -> Tensor:
         meant &= _bools(pc.greater_equal(facts["time"], where.since))
     if where.until is not None:
         meant &= _bools(pc.less_equal(facts["time"], where.until))
+    if where.dates:
+        meant &= _bools(dated(facts))
     return meant
 
 

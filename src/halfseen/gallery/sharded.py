@@ -21,7 +21,7 @@ import pyarrow as pa
 import torch
 
 from halfseen.data.files import shown
-from halfseen.gallery.conditions import between
+from halfseen.gallery.conditions import between, condition
 from halfseen.gallery.leading import Leading
 from halfseen.gallery.loading import Loaded
 from halfseen.gallery.machines import ray, told
@@ -66,8 +66,8 @@ class Part(Gallery):
         """None: what was learned is of the whole."""
         return {}
 
-    def table(self, columns: Sequence[str]) -> pa.Table:
-        return self._table(list(columns), self._share.rows).sort_by("_rowid")
+    def table(self, columns: Sequence[str], ids: Sequence[int] | None = None) -> pa.Table:
+        return self._table(list(columns), f"{self._share.rows} AND {condition(Where(), ids)}").sort_by("_rowid")
 
     def scan(self, columns: Sequence[str], rows: int, after: int = -1, until: int | None = None) -> Batches:
         with self._reading() as images:

@@ -78,7 +78,7 @@ class Fact:
 class Where:
     """Which images are meant: those that meet all that is given here; with nothing given, all.
 
-    `since` and `until` are included; an image without a time meets neither.
+    `since` and `until` are included; an image without a time meets neither, and one of a film without a date no date.
     """
 
     cameras: Names | None = None
@@ -98,6 +98,11 @@ class Where:
 
     def __bool__(self) -> bool:
         return self != Where()
+
+    @property
+    def dates(self) -> bool:
+        """Whether the time asked for is a date, rather than so many seconds of a film."""
+        return max(self.since or 0.0, self.until or 0.0) >= LONGEST
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,7 +173,7 @@ class Gallery:
         with self.alone():
             if person is not None:
                 self.refresh()  # they may be newer than what this object shows
-                clauses.append(same_passages(self.rows(list(person), thumbnails=False)))
+                clauses.append(same_passages(self.table(["source", "track"], list(person))))
             count = self._delete(" AND ".join(clauses))
             self.compact(grace=timedelta(0))
         return count
@@ -233,9 +233,9 @@ class Gallery:
         """How many images there are of each camera, source or track, by name."""
         return dict(sorted(Counter(self.table([column])[column].to_pylist()).items()))
 
-    def table(self, columns: Sequence[str]) -> pa.Table:
-        """These columns of all images and `_rowid`, their ids, which are in order."""
-        return pa.concat_tables(self._select(list(columns), None, Where())).sort_by("_rowid")
+    def table(self, columns: Sequence[str], ids: Sequence[int] | None = None) -> pa.Table:
+        """These columns of the images with these `ids`, or of all, and `_rowid`, their ids, which are in order."""
+        return pa.concat_tables(self._select(list(columns), ids, Where())).sort_by("_rowid")
 
     def scan(self, columns: Sequence[str], rows: int, after: int = -1, until: int | None = None) -> Batches:
         """The images whose id is greater than `after` and not than `until`, `rows` at a time, with `_rowid`, the id."""

@@ -47,6 +47,13 @@ PATIENCE = 60.0  # seconds that a writer waits for another
 TRIES = 5  # to read what others compact at the same time
 FULL = ("no space left", "file too large", "quota exceeded")
 GONE = ("not found", "no such file")
+TO_DO = {  # by what Lance and the system say
+    FULL: "nothing of it was kept; make room on that disk and do it again",
+    ("permission denied", "not permitted", "read-only"): "nothing of it is damaged; make it yours, or be its owner",
+    ("too many open files",): "nothing of it is damaged; allow this process more open files (`ulimit -n`)",
+    GONE: "files of it are gone, by a compaction or by hand; open it again, or restore it from an export",
+    ("",): "its files are damaged, or of another version; restore it from an export",
+}
 
 
 def image_schema(parts: int, dim: int, note: bytes) -> pa.Schema:
@@ -93,12 +100,8 @@ def guarded(folder: str, doing: str) -> Iterator[None]:
         if not isinstance(error, OSError | ValueError | RuntimeError) and type(error).__name__ != "PanicException":
             raise
         said = str(error).lower()
-        kind, do = InputError, "its files are damaged, or of another version; restore it from an export"
-        if any(words in said for words in FULL):
-            do = "nothing of it was kept; make room on that disk and do it again"
-        elif any(words in said for words in GONE):
-            kind = VanishedError
-            do = "files of it are gone, by a compaction or by hand; open it again, or restore it from an export"
+        cause, do = next((cause, do) for cause, do in TO_DO.items() if any(words in said for words in cause))
+        kind = VanishedError if cause == GONE else InputError
         raise kind(f"{doing} the gallery {shown(folder)} failed ({_brief(error)}): {do}") from error
 
 
@@ -292,4 +295,5 @@ def local(folder: str) -> bool:
 
 
 def joined(folder: str, name: str) -> str:
-    return str(Path(folder, name)) if local(folder) else f"{folder.rstrip('/')}/{name}"
+    """The place of `name` in `folder`: from the root, as Lance takes what has a colon or a ~ in it for an address."""
+    return str(Path(os.path.abspath(folder), name)) if local(folder) else f"{folder.rstrip('/')}/{name}"  # noqa: PTH100

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from halfseen.data.images import MAX_BYTES, decode_image
+from halfseen.data.images import MAX_BYTES, decode_image, is_bare_jpeg
 from halfseen.gallery.sightings import Fact
 from halfseen.types import InputError
 
@@ -114,5 +114,10 @@ def _boxed(image: Tensor, fact: Fact) -> Tensor:
 
 
 def thumbnail_of(fact: Fact) -> bytes | None:
-    """The gallery's own, if it is a JPEG: a gallery may come from elsewhere."""
-    return fact.thumbnail if fact.thumbnail.startswith(JPEG) else None
+    """The gallery's own, if it is a JPEG, of which only the pixels leave: a gallery may come from elsewhere."""
+    if is_bare_jpeg(fact.thumbnail):
+        return fact.thumbnail
+    if fact.thumbnail.startswith(JPEG):
+        with suppress(InputError):
+            return as_jpeg(decode_image(fact.thumbnail, "the thumbnail", most=TALLEST**2))
+    return None

@@ -166,7 +166,10 @@ def encoding(given: Given) -> Work:
 
     def work(lot: Lot) -> Iterator[Made]:
         names = digests(lot)
-        found = {name: source for source, name in zip(lot, names, strict=True) if isinstance(name, str)}
+        found: dict[str, Source] = {}
+        for source, name in zip(lot, names, strict=True):
+            if isinstance(name, str):
+                found.setdefault(name, source)
         new = [(source, name) for name, source in found.items() if not given.knows(name)]
         read = [each for some in read_pictures(new, model.fitted, max(1, len(new))) for each in some]
         pictures = [picture for picture in read if isinstance(picture, Picture)]

@@ -23,7 +23,7 @@ PERSON = 1  # of COCO's classes
 SURE = 0.7  # of the networks' scores
 
 # The window of OpenCV's detector shows a person 96 pixels tall with room around: shares of its width and height.
-WINDOW_PERSON = 96
+WINDOW_PERSON, WINDOW_WIDTH = 96, 64
 ROOM = (0.16, 0.08)
 SURE_HOG = 0.5  # on which side of its plane, and how far from it
 APART = 0.6  # two of its boxes that share this much of the smaller one show the same person
@@ -41,13 +41,18 @@ Detect: TypeAlias = Callable[[Tensor], People]  # of a frame, uint8 RGB [3,H,W]
 
 def load_detector(name: DetectorName, smallest: float, weights: Path | None, device: str) -> Detect:
     """The detector `name`, for people of whom at least `smallest` times the frame's height is to be seen."""
+    check_detector(name, smallest, weights)
+    return _hog(smallest) if name == "hog" else _network(name, smallest, weights, device)
+
+
+def check_detector(name: DetectorName, smallest: float, weights: Path | None) -> None:
+    """What can be told before there is a film."""
     if not 0.02 <= smallest <= 1:
         raise InputError(f"--smallest is {smallest:g}; it is a share of a frame's height: give 0.02 to 1")
-    if name != "hog":
-        return _network(name, smallest, weights, device)
-    if weights is not None:
+    if weights is not None and name == "hog":
         raise InputError("--weights belong to --detector mobilenet or resnet; leave them out")
-    return _hog(smallest)
+    if weights is not None and not weights.is_file():
+        raise InputError(f"--weights {shown(weights)}: there is no such file; name one of torchvision's state dicts")
 
 
 def _hog(smallest: float) -> Detect:
@@ -66,6 +71,8 @@ def _hog(smallest: float) -> Detect:
         grey = cv2.resize(
             grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         )
+        narrow = max(0, WINDOW_WIDTH - grey.shape[1])  # OpenCV stumbles over less, or worse
+        grey = cv2.copyMakeBorder(grey, 0, 0, 0, narrow, cv2.BORDER_REPLICATE)
         found, weights = hog.detectMultiScale(grey, winStride=(8, 8), padding=(16, 16), scale=1.1)
         boxes = torch.tensor(found, dtype=torch.float32).reshape(-1, 4) / scale
         scores = torch.tensor(weights, dtype=torch.float32).reshape(-1)

@@ -14,13 +14,13 @@ from pathlib import Path
 import torch
 
 from halfseen.data.files import shown
-from halfseen.gallery.indexing.detectors import Detect, DetectorName, load_detector
+from halfseen.gallery.indexing.detectors import Detect, DetectorName, check_detector, load_detector
 from halfseen.gallery.indexing.films import Passages, passages
 from halfseen.gallery.indexing.model import Model
 from halfseen.gallery.indexing.patterns import Pattern
 from halfseen.gallery.indexing.pictures import Picture, batches, digests, read_pictures
 from halfseen.gallery.indexing.rows import Rows, outgrown, rows_of, rows_of_passages, stretch_name
-from halfseen.gallery.indexing.sources import DamagedError, Found, Source, find
+from halfseen.gallery.indexing.sources import DamagedError, Found, Source, UnreadError, find
 from halfseen.gallery.sightings import ModelFacts
 from halfseen.gallery.store import DONE, IMAGES, Gallery
 from halfseen.gallery.tables import exists
@@ -53,18 +53,19 @@ class Settings:
     say: Say = say_nothing
 
     def __post_init__(self) -> None:
-        if not (0.02 <= self.every <= 1 and 0 < self.smallest <= 1) or self.crops < 1 or self.batch < 1:
+        if not 0.02 <= self.every <= 1 or self.crops < 1 or self.batch < 1:
             raise InputError(
-                f"--every {self.every:g} --smallest {self.smallest:g} --crops {self.crops} --batch {self.batch}: films "
-                f"are looked at each 0.02 to 1 seconds, for people of 0 to 1 of a frame's height; keep and encode at "
-                f"least one crop"
+                f"--every {self.every:g} --crops {self.crops} --batch {self.batch}: films are looked at each 0.02 to 1 "
+                f"seconds; keep and encode at least one crop"
             )
+        check_detector(self.detector, self.smallest, self.weights)
 
 
 @dataclass
 class Report:
     """What came of it: `added` sightings from new `pictures` and from `passages` in new `films`; how many files were
-    `known` before; `faults`, one sentence for each file that is left out, or in part."""
+    `known` before; `faults`, one sentence for each file that is left out, or in part; `unread`, those of these files
+    that may be read another time."""
 
     added: int = 0
     pictures: int = 0
@@ -73,6 +74,7 @@ class Report:
     known: int = 0
     seconds: float = 0.0
     faults: list[str] = field(default_factory=list)
+    unread: list[Path] = field(default_factory=list)
 
 
 def open_or_make(folder: Path, model: ModelFacts) -> Gallery:
@@ -132,14 +134,16 @@ class Indexing:
             for some in batches(sources, COMPARED):
                 fresh = self._unknown(some, digests(some))
                 done += len(some) - len(fresh)
-                left = iter(fresh)
-                for batch in read_pictures(fresh, self.model.fitted, self.settings.batch, ahead=ahead):
-                    self._add_batch(batch)
-                    for picture, (source, digest) in zip(batch, left, strict=False):
-                        if isinstance(picture, InputError):
-                            self._damage(source, digest)
-                    done += len(batch)
-                    progress(done, len(sources))
+                while fresh:
+                    left, others = iter(fresh), list[tuple[Source, str]]()
+                    for batch in read_pictures(fresh, self.model.fitted, self.settings.batch, ahead=ahead):
+                        for picture, (source, digest) in zip(batch, left, strict=False):
+                            if isinstance(picture, InputError):
+                                others += self._instead_of(source, digest, picture)
+                        self._add_batch(batch)
+                        done += len(batch)
+                        progress(done, len(sources))
+                    fresh, done = others, done - len(others)
 
     def _add_films(self, films: Sequence[Source]) -> None:
         for each in films:
@@ -153,6 +157,7 @@ class Indexing:
         for source, digest in zip(sources, found, strict=True):
             if isinstance(digest, DamagedError):
                 self._leave_out(digest)
+                self.report.unread += [source.path] if isinstance(digest, UnreadError) else []
             elif digest in self._damaged:
                 self._leave_out_too(source, self._damaged[digest])
             elif digest in known or digest in fresh:
@@ -164,21 +169,30 @@ class Indexing:
         self._met.update(fresh)
         return [(source, digest) for digest, source in fresh.items()]
 
-    def _damage(self, source: Source, digest: str) -> None:
-        """`source` could not be read, and so no other file that holds the same."""
-        self._damaged[digest] = source
-        for other in self._again.pop(digest, ()):
-            self.report.known -= 1
-            self._leave_out_too(other, source)
+    def _instead_of(self, source: Source, digest: str, fault: InputError) -> list[tuple[Source, str]]:
+        """`source` is of no use, and so is no other file that holds the same: unless it is only that it was not read,
+        which the next may be."""
+        self._leave_out(fault)
+        others = self._again.pop(digest, [])
+        if not isinstance(fault, UnreadError):
+            self._damaged[digest] = source
+            self.report.known -= len(others)
+            for other in others:
+                self._leave_out_too(other, source)
+            return []
+        self.report.unread.append(source.path)
+        self.report.known -= len(others[:1])
+        if others:
+            self._again[digest] = others[1:]
+        else:
+            self._met.discard(digest)
+        return [(other, digest) for other in others[:1]]
 
     def _leave_out_too(self, source: Source, like: Source) -> None:
         self._leave_out(f"{shown(source.path)} is {shown(like.path)} once more, which cannot be used")
 
     def _add_batch(self, batch: Sequence[Picture | InputError]) -> None:
         pictures = [picture for picture in batch if isinstance(picture, Picture)]
-        for fault in batch:
-            if isinstance(fault, InputError):
-                self._leave_out(fault)
         if pictures:
             rows = rows_of(pictures, self.model)
             self.report.pictures += len(pictures)
@@ -186,7 +200,7 @@ class Indexing:
 
     def _add_film(self, film: Source, digest: str) -> None:
         self._detect = self._detect or self._detector()
-        how = self.settings
+        how, detect = self.settings, self._detect
 
         def known(stretch: int) -> bool:
             return bool(self.gallery.known([stretch_name(digest, stretch)]))
@@ -194,7 +208,7 @@ class Indexing:
         with how.bars(film.path.name) as watch:
             try:
                 for stretch, found in passages(
-                    film.path, self._detect, every=how.every, count=how.crops, known=known, progress=watch
+                    film.path, detect, every=how.every, count=how.crops, known=known, progress=watch
                 ):
                     self._add_stretch(film, digest, stretch, found)
             except DamagedError as fault:
@@ -205,7 +219,11 @@ class Indexing:
 
     def _detector(self) -> Detect:
         how = self.settings
-        return load_detector(how.detector, how.smallest, how.weights, self._device)
+        try:
+            return load_detector(how.detector, how.smallest, how.weights, self._device)
+        except InputError:
+            self._store()  # what is encoded is not thrown away
+            raise
 
     def _add_stretch(self, film: Source, digest: str, stretch: int, found: Passages) -> None:
         name = stretch_name(digest, stretch)

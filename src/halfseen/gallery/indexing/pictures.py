@@ -16,8 +16,8 @@ from PIL import Image
 from torch import Tensor
 
 from halfseen.data.files import shown
-from halfseen.data.images import decode_image, read_bytes
-from halfseen.gallery.indexing.sources import DamagedError, Source, digest_of
+from halfseen.data.images import decode_image, is_bare_jpeg, read_bytes
+from halfseen.gallery.indexing.sources import DamagedError, Source, UnreadError, digest_of
 from halfseen.types import InputError
 
 TALL, WIDE = 256, 256  # pixels of a thumbnail, at most
@@ -59,8 +59,11 @@ def read_pictures(
         source, digest = pair
         try:
             data = read_bytes(source.path)
-            if hashlib.sha256(data).hexdigest() != digest:
-                raise DamagedError(f"{shown(source.path)} was changed while it was read; index it once it is complete")
+        except InputError as error:
+            return UnreadError(str(error))
+        if hashlib.sha256(data).hexdigest() != digest:
+            return UnreadError(f"{shown(source.path)} was changed while it was read; index it once it is complete")
+        try:
             image = decode_image(data, shown(source.path))
             return Picture(source, digest, fit(image), thumbnail(image, data))
         except InputError as error:
@@ -80,7 +83,7 @@ def thumbnail(image: Tensor, data: bytes = b"") -> bytes:
     """A small JPEG of `image`, uint8 [3,h,w]; its own `data` if that is one and holds nothing but the picture."""
     height, width = image.shape[1:]
     scale = min(1.0, TALL / height, WIDE / width)
-    if scale == 1 and len(data) <= LIGHT and data[:2] == b"\xff\xd8" and b"Exif" not in data:
+    if scale == 1 and len(data) <= LIGHT and is_bare_jpeg(data):
         return data
     if scale < 1:
         size = max(1, round(scale * height)), max(1, round(scale * width))

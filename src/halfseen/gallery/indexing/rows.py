@@ -82,10 +82,15 @@ def outgrown(gallery: Gallery, embedding: Embedding, facts: Sequence[Fact]) -> l
     new = {_place(fact): row for row, fact in enumerate(facts) if fact.box and not fact.image}
     if not new:
         return []
-    sources, cameras, _, _ = (frozenset(column) for column in zip(*new, strict=True))
-    moments = [fact.time for fact in facts if fact.time is not None]
-    where = Where(cameras, sources, since=min(moments, default=None), until=max(moments, default=None))
-    there = gallery.rows(where=where, thumbnails=False)
+    moments: dict[tuple[str, str], list[float]] = {}  # of each film that is to be stored
+    for source, camera, moment, _ in new:
+        moments.setdefault((source, camera), []).append(moment or 0.0)
+    sources, cameras = (frozenset(column) for column in zip(*moments, strict=True))
+    there = {
+        id: fact
+        for id, fact in gallery.rows(where=Where(cameras, sources), thumbnails=False).items()
+        if (own := moments.get((fact.source, fact.camera))) and min(own) <= (fact.time or 0.0) <= max(own)
+    }
     alike = [id for id, fact in there.items() if _place(fact) in new]
     ids, old = gallery.embedding(alike)
     rows = torch.tensor([new[_place(there[id])] for id in ids], dtype=torch.long)

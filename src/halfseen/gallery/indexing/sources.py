@@ -46,6 +46,10 @@ class DamagedError(InputError):
     """A file that cannot be used, which is no reason not to use the others."""
 
 
+class UnreadError(DamagedError):
+    """A file that could not be read now: later it may be, or another that holds the same."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """A picture of one person, or a film. `origin` is what a sighting in it names as its source: the film, or the
@@ -111,12 +115,14 @@ def find(paths: Sequence[Path], patterns: Sequence[Pattern] = ()) -> Found:
 def digest_of(path: Path) -> str:
     """A name for what the file at `path` holds."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe is to wait for its other end
-            raise DamagedError(f"{shown(path)} is no file but a pipe, a socket or a device; take it away")
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):  # to open a pipe is to wait for its other end
+            kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
+            raise DamagedError(f"{shown(path)} is no file but {kind}; take it away")
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise DamagedError(
+        raise UnreadError(
             f"{shown(path)} cannot be read ({error.strerror}); check the path, and that you may"
         ) from error
 
@@ -165,7 +171,7 @@ def _add(found: Found, path: Path, by: Path, patterns: Sequence[Pattern]) -> Non
 
 def _add_table(found: Found, table: Path) -> None:
     for row in read_rows(table, COLUMNS):
-        path = table.parent / path_in(row)
+        path = Path(os.path.abspath(table.parent / path_in(row)))  # noqa: PTH100
         if path.suffix.lower() not in PICTURES + FILMS:
             raise row.refuse("path", f"{shown(path)} ends neither as a picture nor as a film; list such files only")
         _keep(found, path, table, Named(row.text("camera"), _time(row), row.text("track")))

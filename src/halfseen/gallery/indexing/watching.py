@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -15,6 +17,7 @@ from halfseen.types import InputError
 
 PAUSE = 2.0  # seconds between two looks at the folders
 QUIET = {False: 2.0, True: 15.0}  # seconds without a change that end a picture, and a film
+AGAIN = 60.0  # seconds until what could not be read, or stored, is tried once more
 
 
 class Seen(NamedTuple):
@@ -30,29 +33,63 @@ def watch(
 ) -> NoReturn:
     """Until Ctrl-C; `tell` hears of each run that found something new.
 
-    What is wrong in the beginning ends it. Later a folder may be away for a moment, or a table be half written: that is
-    said once, and looked at again.
+    What is wrong in the beginning ends it. Later a folder may be away for a moment, a table be half written, a file not
+    to be read or the gallery not to be written to: that is said once, and tried again.
     """
     gallery.check(model.facts)
-    found, trouble = find(paths, settings.patterns), ""
-    seen: dict[Path, Seen] = {}
-    done: dict[Path, Seen] = {}
-    said: set[str] = set()
+    found, files, said = find(paths, settings.patterns), Files(), set[str]()
+    heard: set[str] = set()
+
+    def once(sentence: str) -> None:
+        if sentence not in heard:
+            settings.say(sentence)
+        heard.add(sentence)
+
     while True:
-        now = time.monotonic()
-        seen = {source.path: one for source in found.sources if (one := _look(source, seen.get(source.path), now))}
-        ready = [source for source in found.sources if _ready(source, seen, done, now)]
+        ready = files.ready(found.sources, time.monotonic())
         faults = [fault for fault in found.faults if fault not in said]
-        if ready or faults:
-            done |= {source.path: seen[source.path] for source in ready}
-            said.update(faults)
-            tell(Indexing(gallery, model, settings).run(Found(ready, faults=faults)))
+        said.update(faults)
+        try:
+            if ready or faults:
+                report = Indexing(gallery, model, replace(settings, say=once)).run(Found(ready, faults=faults))
+                files.try_again(report.unread, time.monotonic())
+                tell(report)
+        except InputError as error:
+            files.try_again([source.path for source in ready], time.monotonic())
+            once(str(error))
         time.sleep(PAUSE)
         try:
-            found, trouble = find(paths, settings.patterns), ""
+            found = find(paths, settings.patterns)
         except InputError as error:
-            if str(error) != trouble:
-                settings.say(trouble := str(error))
+            once(str(error))
+
+
+class Files:
+    """What is known of the files that were found: how they look, and when they looked so when they were taken."""
+
+    def __init__(self) -> None:
+        self._seen: dict[Path, Seen] = {}
+        self._done: dict[Path, Seen] = {}
+        self._again: dict[Path, float] = {}
+
+    def ready(self, sources: Sequence[Source], now: float) -> list[Source]:
+        """Those of `sources` that are new or changed and at rest, or to be tried again; they are taken to be done."""
+        seen = {source.path: one for source in sources if (one := _look(source, self._seen.get(source.path), now))}
+        self._seen = seen
+        ready = [source for source in sources if source.path in seen and self._is_ready(source, now)]
+        for source in ready:
+            self._done[source.path] = seen[source.path]
+            self._again.pop(source.path, None)
+        return ready
+
+    def try_again(self, paths: Sequence[Path], now: float) -> None:
+        """In a while, even if they do not change."""
+        self._again |= dict.fromkeys(paths, now + AGAIN)
+
+    def _is_ready(self, source: Source, now: float) -> bool:
+        one, before = self._seen[source.path], self._done.get(source.path)
+        new = before is None or one[:2] != before[:2] or self._again.get(source.path, math.inf) <= now
+        return new and now - one.since >= QUIET[source.is_film]
 
 
 def _look(source: Source, before: Seen | None, now: float) -> Seen | None:
@@ -62,11 +99,3 @@ def _look(source: Source, before: Seen | None, now: float) -> Seen | None:
         return None
     same = before is not None and (about.st_size, about.st_mtime_ns) == before[:2]
     return before if same else Seen(about.st_size, about.st_mtime_ns, now)
-
-
-def _ready(source: Source, seen: dict[Path, Seen], done: dict[Path, Seen], now: float) -> bool:
-    one = seen.get(source.path)
-    if one is None or now - one.since < QUIET[source.is_film]:
-        return False
-    before = done.get(source.path)
-    return before is None or one[:2] != before[:2]
