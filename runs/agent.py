@@ -73,11 +73,17 @@ class Trials:
         return cast(Purifier, self.teacher.purifier)
 
     def judged(self, patches: Tensor) -> Judged:
-        return self.teacher.branch.judged(self.teacher.seen(self.tokens, patches), None, self.judges)
+        return self._judged(patches, None)
+
+    def _judged(self, patches: Tensor, erased: Tensor | None) -> Judged:
+        agent = self.purifier.agent
+        gone = erased if agent.pools == "kept" else None
+        tokens = self.teacher.seen(self.tokens, patches)
+        return self.teacher.branch.judged(tokens, None, self.judges, gone, agent.gap)
 
     def gain(self, action: Tensor, agent: Agent | None = None) -> Tensor:
         """[B], of erasing where `action` [B,N] says so, as the agent or another weighs it."""
-        now = self.judged(self.purifier.swap(self.patches, action, self.positions))
+        now = self._judged(self.purifier.swap(self.patches, action, self.positions), action)
         return gain(now, self.kept, self.pids, agent or self.purifier.agent)
 
     def single(self, action: Tensor) -> Tensor:

@@ -46,6 +46,12 @@ class Occluder(IntEnum):
     WIDE_BOTTOM = 4
     PEDESTRIAN = 5
 
+    @property
+    def mirrored(self) -> Occluder:
+        """What it is in a picture that is flipped."""
+        sides = {Occluder.TALL_LEFT: Occluder.TALL_RIGHT, Occluder.TALL_RIGHT: Occluder.TALL_LEFT}
+        return sides.get(self, self)
+
 
 @dataclass(frozen=True, slots=True)
 class KeepTop:

@@ -151,11 +151,17 @@ def test_O8_twins_share_flip_and_crop_and_differ_only_where_hidden(samples: tupl
     assert padding is not None
     assert hidden is not None
     assert partner.cues.occluder is not None
-    assert partner.cues.occluder.tolist() == [1 + i % 12 % 5 for i in range(24)]
+    flips = [draw(augment, 3, 0, number).flip for number in range(24)]
+    kinds = [Occluder(1 + i % 12 % 5) for i in range(24)]
+    assert partner.cues.occluder.tolist() == [k.mirrored if f else k for k, f in zip(kinds, flips, strict=True)]
     assert torch.equal(padding, (batch.images == 0).all(1))
     assert not (padding & ~hidden).any()
     occluder = hidden & ~padding
     assert torch.equal(occluder, masks_as_pixels(twins, augment))
+    for side, kind in enumerate((Occluder.TALL_LEFT, Occluder.TALL_RIGHT)):
+        halves = occluder[partner.cues.occluder == kind].unflatten(2, (2, W // 2)).sum((1, 3))
+        assert len(halves) > 1, "of each side some are flipped and some are not"
+        assert (halves[:, side] >= halves[:, 1 - side]).all(), kind.name  # the widest reach to both ends
     differs = (batch.images != partner.images).any(1)
     assert not (differs & ~occluder).any()
     assert differs.sum() > 0.9 * occluder.sum() > 0

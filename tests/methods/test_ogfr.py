@@ -10,6 +10,8 @@ import torch
 
 from halfseen.methods import ogfr
 from halfseen.methods.ogfr import OGFR, Config
+from halfseen.nets import reinforcement
+from halfseen.ops.losses import pixel_parts
 from halfseen.types import Batch, InputError
 from pairs import NOBODY, drawn, into_top, look, reached
 from tiny_methods import PIDS, pictures, tiny_batch
@@ -112,6 +114,42 @@ def test_parts_judge_as_the_teacher_would_at_test_time(attention: str) -> None:
         )  # learned ones it draws anew
     torch.testing.assert_close(out.trial.drawn.vectors, want.vectors["parts"].flatten(1))
     torch.testing.assert_close(out.trial.drawn.logits, want.logits["parts"])
+
+
+@pytest.mark.parametrize("attention", ["learned", "fixed"])
+@pytest.mark.parametrize("pools", ["all", "kept"])
+def test_what_was_erased_is_pooled_or_left_out(pools: str, attention: str) -> None:
+    network = drawn(agent={"warmup": 0, "pools": pools}, attention=attention)
+    assert network.teacher is not None
+    out = look(network)
+    assert out.trial is not None
+    action = out.trial.choice.action
+    assert 0 < action.sum() < action.numel()
+    branch = network.teacher.branch.eval()
+    tokens = torch.randn(len(action), FIRST + action.shape[1], network.backbone.dim)
+    other = tokens.clone()
+    other[:, FIRST:][action] += 1.0  # which only who pools what is gone would notice
+    maps = None if attention == "learned" else out.student.maps
+    gone = action if pools == "kept" else None
+    one, two = (branch(each, maps, gone).vectors["parts"] for each in (tokens, other))
+    assert torch.equal(one, two) == (pools == "kept")
+    judged = [branch.judged(each, maps, "parts", gone) for each in (tokens, other)]
+    assert torch.equal(judged[0].logits, judged[1].logits) == (pools == "kept")
+    torch.testing.assert_close(judged[0].vectors, one.flatten(1))
+
+
+def test_who_pools_what_was_kept_is_not_taught_that_the_rest_is_somebody() -> None:
+    batch = tiny_batch()
+    for pools in ("all", "kept"):
+        network = drawn(ALWAYS, agent={"warmup": 0, "pools": pools})
+        out = look(network)
+        assert out.teacher is not None
+        assert out.teacher.pixels is not None
+        term = ogfr.losses(out, batch, network.config)["teacher_pixels"]
+        nobody = torch.zeros_like(out.teacher.pixels[:, 0]).long()
+        background = pixel_parts(out.teacher.pixels, nobody, ogfr.SMOOTHING)
+        assert torch.equal(term, background) == (pools == "kept")
+        assert reinforcement.left(None, out.trial, network.config.agent) is None
 
 
 def test_judging_leaves_all_statistics_as_they_are() -> None:

@@ -215,6 +215,28 @@ def test_judge_is_the_neck_at_test_time() -> None:
     assert all(torch.equal(value, before[name]) for name, value in necks.state_dict().items())
 
 
+def test_unit_vectors_are_those_behind_the_neck_a_part_as_long_as_the_next() -> None:
+    necks = Necks({"parts": 6}, people=4)
+    necks({"parts": 2 * torch.randn(8, 6, generator=dice(0)) + 1})
+    vectors = torch.randn(5, 6, generator=dice(9))
+    got, raw = judge(vectors, necks, "parts", parts=2, unit=True), judge(vectors, necks, "parts", parts=2)
+    behind = necks.eval()({"parts": vectors})[0]["parts"]
+    for row, one in enumerate(behind):
+        want = [half / half.norm() / 2**0.5 for half in (one[:3], one[3:])]
+        torch.testing.assert_close(got.vectors[row], torch.cat(want))
+    assert torch.equal(raw.vectors, vectors)
+    assert torch.equal(raw.logits, got.logits)
+
+
+def test_a_policy_does_not_round_to_bfloat16() -> None:
+    torch.manual_seed(0)
+    policy, known = Policy(64, "context"), views(1, 128, 64)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = policy(*known)
+    assert torch.equal(rounded, policy(*known))
+    assert len(rounded.unique()) > 120
+
+
 def test_judge_never_rounds_to_bfloat16() -> None:
     necks = Necks({"global": 6}, people=4)
     vectors = torch.randn(5, 6, generator=dice(9))

@@ -101,9 +101,10 @@ class Pictures(Dataset[Item]):
             seen.parts,
             seen.hidden,
         )
-        view = apply(view, draw(self.augment, self.seed, self.epoch, number), self.augment, stored=seen.stored)
+        luck = draw(self.augment, self.seed, self.epoch, number)
+        view = apply(view, luck, self.augment, stored=seen.stored)
         pid = sample.pid if self.labels is None else self.labels[sample.pid]
-        return Item(view, pid, sample.camid, seen.occluder)
+        return Item(view, pid, sample.camid, seen.occluder.mirrored if luck.flip else seen.occluder)
 
     def batch(self, numbers: Sequence[int]) -> Batch:
         return collate([self[number] for number in numbers])

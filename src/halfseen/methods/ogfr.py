@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from halfseen.nets.branches import Branch, Look, Teacher
 from halfseen.nets.patterns import KINDS, PATTERNS, Patterns
 from halfseen.nets.purification import Agent
-from halfseen.nets.reinforcement import Trial, erasures, policy_loss, watched
+from halfseen.nets.reinforcement import Trial, erasures, left, policy_loss, watched
 from halfseen.nets.trunk import Trunk
 from halfseen.ops.distance import VisibleParts
 from halfseen.ops.groupings import GROUPINGS, grouping_named
@@ -217,7 +217,7 @@ def losses(out: Output, batch: Batch, config: Config) -> dict[str, Tensor]:
         labels = torch.cat([grid_labels(each.cues, config.grouping, (h, w), (H, W)) for each in both])
     terms = identified(out.student, batch.pids.repeat(2)[read], _cut(labels, read))
     if out.teacher is not None and out.target is not None:
-        own = identified(out.teacher, batch.pids, _cut(labels, whole))
+        own = identified(out.teacher, batch.pids, left(_cut(labels, whole), out.trial, config.agent))
         terms |= {f"teacher_{name}": term for name, term in own.items()}
         terms |= distilled(out.student, out.target, _cut(labels, read))
     if out.patterns is not None:
@@ -291,7 +291,7 @@ def _rows() -> dict[str, Config]:
     nobody = Agent(kind="none")
     alone: dict[str, Any] = {"teacher": "none", "agent": nobody}
     others = {"state": ("patch", "position"), "baseline": ("others", "none"), "credit": ("patch",)}
-    others |= {"greedy": ("likely",), "judged": ("global",)}
+    others |= {"greedy": ("likely",), "judged": ("global",), "pools": ("kept",), "gap": ("unit",)}
     agents = {f"{of}-{kind}": Agent.of({of: kind}) for of, kinds in others.items() for kind in kinds} | {
         "as-planned": Agent(greedy="likely", judged="global"),
         "reward-identity": Agent(reward=(1.0, 0.0, 1.0)),

@@ -10,7 +10,7 @@ from timm.layers.drop import DropPath
 from torch import Tensor, nn
 
 from halfseen.nets.heads import Necks, PixelParts
-from halfseen.nets.purification import Agent, Choice, Judges, Purifier
+from halfseen.nets.purification import Agent, Choice, Gap, Judges, Purifier
 from halfseen.nets.reinforcement import Judged, Trial, judge
 from halfseen.nets.trunk import Trunk
 from halfseen.ops.pooling import pool
@@ -36,26 +36,30 @@ class Branch(nn.Module):
         lengths = {"global": trunk.dim, "parts": parts * trunk.dim}
         self.necks = Necks({name: length for name, length in lengths.items() if length}, people)
 
-    def forward(self, tokens: Tensor, maps: Tensor | None = None) -> Look:
-        """`tokens` [B,n,D], normed, the class token first and the patches behind the prefix; `maps` [B,K+1,h,w]."""
+    def forward(self, tokens: Tensor, maps: Tensor | None = None, gone: Tensor | None = None) -> Look:
+        """`tokens` [B,n,D], normed, the class token first and the patches behind the prefix; `maps` [B,K+1,h,w]; parts
+        are pooled without the patches that are `gone`, bool [B,N]."""
         cells, pixels = self._cells(tokens), None
         if self.pixels is not None:
             pixels = self.pixels(cells)
             maps = pixels.softmax(1)
-        vectors = {"global": tokens[:, 0]} | ({} if maps is None else {"parts": _pooled(cells, maps)})
+        vectors = {"global": tokens[:, 0]} | ({} if maps is None else {"parts": _pooled(cells, maps, gone)})
         normed, logits = self.necks({name: rows.flatten(1) for name, rows in vectors.items()})
         normed = {name: rows.view_as(vectors[name]) for name, rows in normed.items()}
         return Look(vectors, normed, logits, maps, pixels)
 
-    def judged(self, tokens: Tensor, maps: Tensor | None, name: Judges) -> Judged:
+    def judged(
+        self, tokens: Tensor, maps: Tensor | None, name: Judges, gone: Tensor | None = None, gap: Gap = "raw"
+    ) -> Judged:
         """What the vector `name`, of parts end to end, says of whose `tokens` these are; as at test time."""
         if name == "global":
-            return judge(tokens[:, 0], self.necks)
+            return judge(tokens[:, 0], self.necks, unit=gap == "unit")
         cells = self._cells(tokens)
         if self.pixels is not None:
             with torch.autocast(cells.device.type, enabled=False):
                 maps = self.pixels.settled(cells.float()).softmax(1)
-        return judge(_pooled(cells, cast(Tensor, maps)).flatten(1), self.necks, name)
+        parts = _pooled(cells, cast(Tensor, maps), gone)
+        return judge(parts.flatten(1), self.necks, name, parts=parts.shape[1], unit=gap == "unit")
 
     def _cells(self, tokens: Tensor) -> Tensor:
         """[B,D,h,w]"""
@@ -63,8 +67,11 @@ class Branch(nn.Module):
         return tokens[:, self.prefix : self.prefix + h * w].mT.reshape(len(tokens), -1, h, w)
 
 
-def _pooled(cells: Tensor, maps: Tensor) -> Tensor:
-    """[B,K,D], of `maps` [B,K+1,h,w] the background left out. Sums over all patches, which bfloat16 would round."""
+def _pooled(cells: Tensor, maps: Tensor, gone: Tensor | None = None) -> Tensor:
+    """[B,K,D], of `maps` [B,K+1,h,w] the background left out, and of cells [B,N] those that are `gone`. Sums over all
+    patches, which bfloat16 would round."""
+    if gone is not None:
+        maps = maps * ~gone.view(-1, 1, *maps.shape[2:])
     with torch.autocast(cells.device.type, enabled=False):
         return pool(cells.float(), maps[:, 1:].float())
 
@@ -99,14 +106,16 @@ class Teacher(nn.Module):
         patches = tokens[:, self.prefix : self.prefix + positions.shape[1]]
         choice: Choice = self.purifier(patches, tokens[:, 0], positions)
         swapped = self.purifier.swap(patches, choice.action, positions)
+        agent = self.purifier.agent
+        gone = (choice.action, choice.greedy) if agent.pools == "kept" else (None, None)
         drawn = self.seen(tokens, swapped)
-        look = self.branch(drawn, maps)
+        look = self.branch(drawn, maps, gone[0])
         with torch.no_grad():
             kept = self.top(tokens)
             greedy = self.seen(tokens, self.purifier.swap(patches, choice.greedy, positions))
-            target = self.branch(greedy, maps)
-        judges = self.purifier.agent.judged
-        judged = (self.branch.judged(seen, maps, judges) for seen in (kept, drawn, greedy))
+            target = self.branch(greedy, maps, gone[1])
+        looks = zip((kept, drawn, greedy), (None, *gone), strict=True)
+        judged = (self.branch.judged(seen, maps, agent.judged, without, agent.gap) for seen, without in looks)
         return look, target, Trial(choice, self.branch.grid, patches, swapped, *judged)
 
     def seen(self, tokens: Tensor, patches: Tensor) -> Tensor:

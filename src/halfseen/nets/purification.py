@@ -21,6 +21,8 @@ Baseline: TypeAlias = Literal["greedy", "others", "none"]
 Credit: TypeAlias = Literal["joint", "patch"]
 Greedy: TypeAlias = Literal["likely", "budget"]
 Judges: TypeAlias = Literal["global", "parts"]
+Pools: TypeAlias = Literal["all", "kept"]
+Gap: TypeAlias = Literal["raw", "unit"]
 
 STATES: tuple[State, ...] = ("patch", "context", "position")  # each knows what the one before it knows, and more
 FIRST_LOGIT = -2.0  # an eighth of the patches are erased in the beginning
@@ -35,7 +37,10 @@ class Agent:
     is "likely", what it drew. `state`: a policy sees the patch alone, also the class token ("context"), or also
     where the patch lies. `judged` are the vectors whose gain counts: those of the parts, which are means of
     patches, or that of the whole, the class token's, which has made up its mind further below and hardly looks at
-    patches any more. `reward` weighs the gain in log-likelihood of the right person, the gain in the gap of a
+    patches any more. `pools`: parts are pooled from all patches, the tokens that stand for erased ones among them
+    and taught to be body parts, or from those that were "kept". `gap`: of the vectors as they are, of all parts end
+    to end, where a long one counts most, or of "unit" ones behind the neck, as they are compared in the end.
+    `reward` weighs the gain in log-likelihood of the right person, the gain in the gap of a
     triplet (β), and how far the erased share is from `rate` (η, ρ). `baseline` is the reward of the likeliest
     action, or the mean of the batch's other rewards. `credit` "patch" asks of each erased patch what keeping it
     would have changed, instead of giving all of them the same reward. `greedy` is the action that is taught and
@@ -54,6 +59,8 @@ class Agent:
     credit: Credit = "joint"  # one reward for all patches, or one each
     greedy: Greedy = "budget"  # what the student is taught with
     judged: Judges = "parts"  # vectors whose gain counts
+    pools: Pools = "all"  # patches that parts are pooled from
+    gap: Gap = "raw"  # vectors whose triplet gap counts
     entropy: float = 0.001  # what doubt is paid
     warmup: int = 2400  # steps without erasing
 
@@ -64,6 +71,8 @@ class Agent:
         check_choice("agent.credit", self.credit, Credit)
         check_choice("agent.greedy", self.greedy, Greedy)
         check_choice("agent.judged", self.judged, Judges)
+        check_choice("agent.pools", self.pools, Pools)
+        check_choice("agent.gap", self.gap, Gap)
         object.__setattr__(self, "reward", tuple(self.reward))
         shares = (self.rate, self.rate if self.drawn is None else self.drawn)
         numbers = (*self.reward, self.entropy, self.warmup)
@@ -108,7 +117,8 @@ class Policy(nn.Module):
         """`patches` [B,N,D], `cls` [B,D], `positions` [1,N,D] → [B,N]; none of them is taught."""
         known = (patches, cls[:, None].expand_as(patches), positions.expand_as(patches))[: self.seen]
         state = torch.cat([F.layer_norm(part.detach(), part.shape[-1:]) for part in known], 2)
-        logits: Tensor = self.layers(state).squeeze(2).float()
+        with torch.autocast(state.device.type, enabled=False):  # bfloat16 would make many patches equally likely
+            logits: Tensor = self.layers(state.float()).squeeze(2)
         return logits
 
 

@@ -39,15 +39,19 @@ class Trial(NamedTuple):
     greedy: Judged
 
 
-def judge(vectors: Tensor, necks: Necks, name: Judges = "global") -> Judged:
+def judge(vectors: Tensor, necks: Necks, name: Judges = "global", *, parts: int = 1, unit: bool = False) -> Judged:
     """`vectors` [B,D] behind the neck `name` with its running statistics, so that no reward hangs on other pictures.
 
-    Never in bfloat16: rewards are small differences.
+    Never in bfloat16: rewards are small differences. If `unit`, what is told of the vectors is what stands behind the
+    neck, of each of so many `parts` its direction, all together of length 1.
     """
     norm, classifier = cast(nn.BatchNorm1d, necks.norms[name]), cast(nn.Linear, necks.classifiers[name])
     with torch.autocast(vectors.device.type, enabled=False):
         vectors = vectors.float()
-        return Judged(vectors, settled(norm, vectors) @ classifier.weight.T)
+        normed = settled(norm, vectors)
+        if unit:
+            vectors = F.normalize(normed.view(len(normed), parts, -1), dim=2).flatten(1) / parts**0.5
+        return Judged(vectors, normed @ classifier.weight.T)
 
 
 def gain(now: Judged, before: Judged, pids: Tensor, agent: Agent) -> Tensor:
@@ -59,6 +63,14 @@ def gain(now: Judged, before: Judged, pids: Tensor, agent: Agent) -> Tensor:
     known = _right(now.logits, pids) - _right(before.logits, pids)
     gap = triplet_gap(now.vectors, before.vectors, pids) - triplet_gap(before.vectors, before.vectors, pids)
     return agent.reward[0] * known + agent.reward[1] * gap
+
+
+def left(labels: Tensor | None, trial: Trial | None, agent: Agent) -> Tensor | None:
+    """The part `labels` [B,h,w] of patches that were drawn in a `trial`: what was erased shows nobody, unless it is
+    pooled all the same."""
+    if labels is None or trial is None or agent.pools == "all":
+        return labels
+    return labels.masked_fill(trial.choice.action.view_as(labels), 0)
 
 
 def triplet_gap(vectors: Tensor, others: Tensor, pids: Tensor) -> Tensor:
