@@ -431,7 +431,7 @@ function drag(event, moved, done) {
   on.setPointerCapture(pointerId);
   const end = new AbortController();
   on.addEventListener("pointermove", (next) => moved(next.clientX - clientX, next.clientY - clientY), end);
-  for (const kind of ["pointerup", "pointercancel"]) on.addEventListener(kind, () => (end.abort(), done()), end);
+  for (const kind of ["pointerup", "pointercancel"]) on.addEventListener(kind, () => (end.abort(), done(kind)), end);
 }
 
 function setBox(box) {
@@ -458,16 +458,21 @@ $("stage").addEventListener("pointerdown", (event) => {
   if (event.button || !item()?.image) return;
   const { left, top, width, height } = $("stage").getBoundingClientRect();
   const x = (event.clientX - left) / width, y = (event.clientY - top) / height;
-  const cutting = $("cut").ariaPressed === "true";
-  let box = null;
+  const cutting = $("cut").ariaPressed === "true", before = { box: item().box, maps: item().maps };
+  let box = null, still = true;
   drag(event, (dx, dy) => {
-    if ((!cutting && event.pointerType !== "mouse") || Math.hypot(dx, dy) < 5) return;
+    if (Math.hypot(dx, dy) >= 5) still = false;
+    if (still || (!cutting && event.pointerType !== "mouse")) return;
     const [u, v] = [clamp(0, x + dx / width, 1), clamp(0, y + dy / height, 1)];
     box = [Math.min(x, u), Math.min(y, v), Math.max(x, u), Math.max(y, v)];
     if (box[2] - box[0] < 0.03 || box[3] - box[1] < 0.03) box = null;
-    if (box) setBox(box);
-  }, () => {
+    if (box) return setBox(box);
+    if (item().box === before.box) return;
+    Object.assign(item(), before); // drawn, and drawn back
+    drawStage();
+  }, (kind) => {
     if (box) return cropped();
+    if (!still || kind !== "pointerup") return; // who scrolls by a finger on the picture wants none of its parts
     const { maps, box: now } = item(), [l, t, r, b] = now ?? [0, 0, 1, 1];
     const [u, v] = [(x - l) / (r - l), (y - t) / (b - t)];
     if (cutting || !maps || u < 0 || u >= 1 || v < 0 || v >= 1) return;

@@ -1,0 +1,86 @@
+"""The page in a real browser under hands that do not wait: fingers, keys in between, Back, and what goes away."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from chromium import CHROMIUM, Page
+from halfseen.gallery.sightings import Fact
+from halfseen.gallery.store import Gallery
+from halfseen.service.app import make_app
+from halfseen.service.running import served
+from halfseen.service.tokens import digest_of
+from page_at_work import FOUND, IDLE, LEAFED, ORDER, again, boxes, count, search
+from served import NOON, TOKEN, Place, as_file, person
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        not CHROMIUM,
+        reason="no chromium here: install it to look at the page in a browser",
+    ),
+]
+
+PRESSED = "[...document.querySelectorAll('#parts button')].map((each) => each.ariaPressed)"
+FOCUSED = "document.activeElement"
+PAINTED = "document.querySelector('#canvas').getContext('2d').getImageData(1, 1, 1, 1).data[3]"
+
+# Shelves of six; what comes after the first is `held` until `release()`, and then `read`.
+LEAF_SLOWLY = """(() => {
+  const real = fetch, gate = new Promise((go) => (window.release = go));
+  Object.assign(window, { asked: 0, held: 0, read: 0 });
+  window.fetch = async (path, options) => {
+    if (!String(path).startsWith('/api/sightings?')) return real(path, options);
+    const late = !/start=0/.test(path);
+    window.asked += late;
+    const found = await (await real(`${path}&count=6`, options)).json();
+    window.held += late;
+    if (late) await gate;
+    return { ok: true, status: 200, json: async () => ((window.read += late), found) };
+  };
+})()"""
+
+
+def finger(page: Page, kind: str, *places: tuple[float, float]) -> None:
+    page.send(
+        "Input.dispatchTouchEvent",
+        type=kind,
+        touchPoints=[{"x": x, "y": y} for x, y in places],
+    )
+
+
+def test_a_finger_that_scrolls_over_the_picture_leaves_out_no_part(page: Page, query: Path) -> None:
+    page.look(390, 844)
+    page.send("Emulation.setTouchEmulationEnabled", enabled=True)
+    try:
+        search(page, query)
+        page.ask("(addEventListener('pointercancel', () => (window.cancelled = true)), 0)")
+        x, y = page.middle("#canvas")
+        finger(page, "touchStart", (x, y))
+        for step in range(1, 12):
+            finger(page, "touchMove", (x, y - 12 * step))
+        page.until("window.cancelled")
+        finger(page, "touchEnd")
+        assert "false" not in page.ask(PRESSED)
+        x, y = page.middle("#canvas")
+        finger(page, "touchStart", (x, y))
+        finger(page, "touchEnd")
+        page.until(f"{PRESSED}.includes('false')")
+    finally:
+        page.send("Emulation.setTouchEmulationEnabled", enabled=False)
+
+
+def test_a_crop_that_is_drawn_back_is_neither_crop_nor_tap(page: Page, query: Path) -> None:
+    search(page, query)
+    x, y = page.middle("#canvas")
+    page.point(x, y, "mousePressed", button="left", clickCount=1)
+    for by in (60, 1):
+        page.point(x + by, y + by, button="left", buttons=1)
+    page.point(x + 1, y + 1, "mouseReleased", button="left", clickCount=1)
+    assert "false" not in page.ask(PRESSED)
+    assert page.ask("document.querySelector('#crop').hidden")
