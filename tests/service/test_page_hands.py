@@ -84,3 +84,24 @@ def test_a_crop_that_is_drawn_back_is_neither_crop_nor_tap(page: Page, query: Pa
     page.point(x + 1, y + 1, "mouseReleased", button="left", clickCount=1)
     assert "false" not in page.ask(PRESSED)
     assert page.ask("document.querySelector('#crop').hidden")
+
+
+def test_what_follows_on_the_shelf_comes_once_and_never_over_something_newer(
+    page: Page,
+) -> None:
+    page.ask(LEAF_SLOWLY)
+    again(page, "document.querySelector('#cameras button').click()")
+    again(page, "document.querySelector('#cameras button').click()")
+    assert count(page, "#shown .tile") == 6
+    page.ask("(document.querySelector('#more').click(), document.querySelector('#more').click(), 0)")
+    assert page.ask("document.querySelector('#more').ariaDisabled") == "true"
+    assert page.ask("asked") == 1
+    page.until("held")
+    page.ask("document.querySelector('#shown .tile').click()")
+    page.until(FOUND)
+    page.ask("release()")
+    page.until("read === 1")
+    assert page.ask(f"{FOUND} && !document.querySelector('#query').hidden")
+    again(page, "document.querySelector('#clear').click()")
+    again(page, "document.querySelector('#more').click()")
+    assert (count(page, "#shown .tile"), page.ask(f"new Set({ORDER}).size")) == (12, 12)

@@ -75,21 +75,31 @@ function ask() {
   clearTimeout(soon);
   running.abort();
   state.busy = true;
+  drawMore();
   state.held = document.activeElement?.dataset?.id ?? state.held;
   drawQuery();
   if (!state.fault && (state.items.length > 0) === (state.answers !== null)) {
     $("shown").ariaBusy = "true"; // pale, but there
     $("told").textContent = "Looking…";
   } else drawFound();
-  soon = setTimeout(answer, 90);
+  soon = setTimeout(() => answer(), 90);
 }
 
-async function answer() {
+/** What comes after what is shown. While something is asked for, nobody knows after what. */
+function more() {
+  if (state.busy) return;
+  if (state.answers) return (state.count = Math.min(500, 2 * state.count)), ask();
+  state.busy = true;
+  drawMore();
+  answer((signal) => leaf(signal, state.next));
+}
+
+async function answer(asked = state.items.length ? search : leaf) {
+  running.abort();
   running = new AbortController();
   const { signal } = running;
   try {
-    if (state.items.length) await search(signal);
-    else await leaf(signal);
+    await asked(signal);
     state.fault = null;
   } catch (error) {
     if (error.name === "AbortError") return;
@@ -116,18 +126,20 @@ async function search(signal) {
   if ($("rerank").checked) form.append("rerank", "true");
   if ($("keep").checked && uploads.length) form.append("keep", "true");
   const found = await call("/api/search", { method: "POST", body: form, signal });
+  signal.throwIfAborted();
   [...uploads, ...likes].forEach((item, number) => {
     const { seen, maps } = found.queries[number];
     Object.assign(item, { seen, maps: maps ?? item.maps });
   });
   await Promise.all(likes.map((item) => item.maps || mapsOf(item.sighting.id).then((maps) => (item.maps = maps))));
-  if (signal.aborted) return;
+  signal.throwIfAborted();
   Object.assign(state, { answers: found.answers, seconds: found.seconds });
 }
 
 async function leaf(signal, start = 0) {
   const words = new URLSearchParams([...where(), ["start", start]]);
   const found = await call(`/api/sightings?${words}`, { signal });
+  signal.throwIfAborted();
   state.shelf = start ? [...state.shelf, ...found.sightings] : found.sightings;
   Object.assign(state, { next: found.next, answers: null });
 }
@@ -544,11 +556,13 @@ function drawFound() {
   shown.ariaBusy = String(busy && !!(answers ?? shelf).length);
   $("views").hidden = !answers?.length || fault !== null;
   for (const button of $("views").children) button.ariaPressed = String(button.dataset.view === state.view);
-  $("more").hidden = fault !== null || busy || (answers ? answers.length < state.count || state.count >= 500 : state.next === null);
+  const bones = busy && (!(answers ?? shelf).length || (state.items.length && !answers));
+  $("more").hidden = fault !== null || bones || (answers ? answers.length < state.count || state.count >= 500 : state.next === null);
+  drawMore();
   hidePeek();
   if (fault === "") return head("", ""), shown.replaceChildren();
   if (fault) return drawState("bad", "That did not work", fault, remedy());
-  if (busy && (!(answers ?? shelf).length || (state.items.length && !answers))) return drawBones();
+  if (bones) return drawBones();
   if (!about) return;
   if (!about.sightings) return drawEmpty();
   if (answers) return drawAnswers();
@@ -559,6 +573,9 @@ function drawFound() {
   }, frame(sighting), caption(sighting)))));
   rove();
 }
+
+/** Disabled in words alone: what is truly so loses the focus. */
+const drawMore = () => ($("more").ariaDisabled = String(state.busy));
 
 /** What helps after a fault: the same once more, or something else. */
 function remedy() {
@@ -905,11 +922,7 @@ $("whole").addEventListener("click", () => (setBox(null), cropped()));
 $("rerank").addEventListener("change", ask);
 $("unfilter").addEventListener("click", unfilter);
 $("views").addEventListener("click", ({ target }) => target.dataset.view && show(target.dataset.view));
-$("more").addEventListener("click", async () => {
-  if (state.answers) return (state.count = Math.min(500, 2 * state.count)), ask();
-  await leaf(undefined, state.next).catch((error) => (state.fault = error.message));
-  drawFound();
-});
+$("more").addEventListener("click", more);
 
 addEventListener("paste", (event) => {
   if (event.clipboardData.files.length) addFiles(event.clipboardData.files);
