@@ -105,3 +105,40 @@ def test_what_follows_on_the_shelf_comes_once_and_never_over_something_newer(
     again(page, "document.querySelector('#clear').click()")
     again(page, "document.querySelector('#more').click()")
     assert (count(page, "#shown .tile"), page.ask(f"new Set({ORDER}).size")) == (12, 12)
+
+
+def test_what_is_held_stays_while_the_page_is_drawn_anew(page: Page, query: Path) -> None:
+    search(page, query)
+    page.ask("(document.querySelector('#filters').open = true, 0)")
+    for selector in ("#parts li:nth-child(2) button", "#cameras button:nth-of-type(2)"):
+        page.ask(f"document.querySelector('{selector}').focus()")
+        again(page, f"{FOCUSED}.click()")
+        assert page.ask(f"{FOCUSED} === document.querySelector('{selector}')")
+    page.ask("document.querySelector('#shown .tile:nth-child(3)').focus()")
+    page.press("m")
+    page.until(f"{IDLE} && document.querySelectorAll('#strip li').length === 2")
+    page.ask("document.querySelector('#strip .pick').focus()")
+    page.press("Enter")
+    page.until("document.querySelector('#strip .pick').ariaCurrent === 'true'")
+    assert page.ask(f"{FOCUSED} === document.querySelector('#strip .pick')")
+
+
+def test_a_press_during_which_an_answer_comes_counts(page: Page, query: Path) -> None:
+    search(page, query)
+    x, y = page.middle("#parts li:nth-child(2) button")
+    page.point(x, y, "mousePressed", button="left", clickCount=1)
+    again(page, "document.querySelector('#rerank').click()")
+    page.point(x, y, "mouseReleased", button="left", clickCount=1)
+    page.until(f"{PRESSED}[1] === 'false'")
+
+
+def test_half_a_time_is_kept_until_filters_are_cleared(page: Page) -> None:
+    page.ask("(document.querySelector('#filters').open = true, document.querySelector('#since').focus(), 0)")
+    page.press("0")
+    page.press("5")
+    half = "document.querySelector('#since').validity.badInput"
+    assert page.ask(half)
+    again(page, "document.querySelector('#cameras button').click()")
+    assert page.ask(half)
+    again(page, "document.querySelector('#unfilter').click()")
+    assert not page.ask(half)

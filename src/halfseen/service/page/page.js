@@ -227,7 +227,7 @@ function like(sighting, alone = false) {
   if (alone) toTop();
 }
 
-const picture = (item) => imageOf(item.sighting.id).then((image) => ((item.image = image), draw()));
+const picture = (item) => imageOf(item.sighting.id).then((image) => ((item.image = image), drawQuery()));
 
 function unlike(sighting) {
   state.items = state.items.filter((item) => item.sighting?.id !== sighting.id);
@@ -331,11 +331,27 @@ function drawQuery() {
   drawFilters();
 }
 
-function thumb(item, given, off) {
-  const inner = item.sighting ? small(item.sighting) : el("canvas");
-  if (!item.sighting && item.image) paint(inner, item.image, { box: item.box, height: 128 });
-  return el("li", {}, el("button", { className: "pick", ...given }, inner),
-    el("button", { className: "off", title: "Take it away", "aria-label": "Take this picture away", click: off }, "×"));
+/** As many children of `box` as there are of `all`, made by their place alone: those that are there stay, and with them
+ * the focus and a press that has begun. */
+function fit(box, all, make) {
+  const kept = [...box.children].filter((child) => child.tagName !== "LEGEND"), gone = kept.splice(all.length);
+  const made = all.slice(kept.length).map((_, more) => make(kept.length + more)), last = kept.at(-1);
+  if (gone.some((child) => child.contains(document.activeElement))) (last?.querySelector(".off") ?? last)?.focus();
+  for (const child of gone) child.remove();
+  box.append(...made);
+  return [...kept, ...made];
+}
+
+/** A strip of pictures, each of which a click picks or takes away by its place. */
+function strip(box, items, given, pick, off) {
+  fit(box, items, (place) => el("li", {}, el("button", { className: "pick", click: () => pick(place) }),
+    el("button", { className: "off", title: "Take it away", "aria-label": "Take this picture away", click: () => off(place) }, "×"),
+  )).forEach((li, place) => {
+    const item = items[place], inner = item.sighting ? small(item.sighting) : el("canvas"), button = li.firstElementChild;
+    if (!item.sighting && item.image) paint(inner, item.image, { box: item.box, height: 128 });
+    button.replaceChildren(inner);
+    Object.assign(button, given(place));
+  });
 }
 
 const small = (sighting) => el("img", {
@@ -349,19 +365,13 @@ const cameraOf = (camera) => (/^\d+$/.test(camera) ? `camera ${camera}` : camera
 const named = ({ camera, when, id }) => [camera && `camera ${camera}`, when].filter(Boolean).join(", ") || `sighting ${id}`;
 
 function drawStrip() {
-  const off = (number) => () => (state.items.splice(number, 1), changed());
-  const pick = (number) => () => ((state.active = number), draw());
   const several = state.items.length > 1;
-  $("strip").replaceChildren(...(several ? state.items.map((item, number) => thumb(item,
-    { "aria-current": String(number === state.active), "aria-label": `picture ${number + 1}`, click: pick(number) }, off(number))) : []));
+  strip($("strip"), several ? state.items : [],
+    (place) => ({ ariaCurrent: String(place === state.active), ariaLabel: `picture ${place + 1}` }),
+    (place) => ((state.active = place), drawQuery()), (place) => (state.items.splice(place, 1), changed()));
   $("others").hidden = !state.unlike.length;
-  $("unlike").replaceChildren(...state.unlike.map((sighting) => thumb({ sighting },
-    { click: () => unlikeNoMore(sighting), title: "Take it away" }, () => unlikeNoMore(sighting))));
-}
-
-function unlikeNoMore(sighting) {
-  state.unlike = state.unlike.filter(({ id }) => id !== sighting.id);
-  changed();
+  const unlikeNoMore = (place) => (state.unlike.splice(place, 1), changed());
+  strip($("unlike"), state.unlike.map((sighting) => ({ sighting })), () => ({ title: "Take it away" }), unlikeNoMore, unlikeNoMore);
 }
 
 function drawStage() {
@@ -496,15 +506,14 @@ $("stage").addEventListener("pointerdown", (event) => {
 function drawParts() {
   const seen = item()?.seen;
   $("compare").hidden = state.about.parts.length < 2;
-  $("parts").replaceChildren(...state.about.looks.map(({ label: name }, part) => {
-    const hidden = seen && seen[part] === 0, on = !state.off.has(part);
-    return el("li", {}, el("button", {
-      className: hidden ? "hidden" : "", "aria-pressed": String(on), "--colour": colour(part),
-      title: hidden ? `${name}: this picture does not show it` : `${name}: ${on ? "compared" : "left out"}`,
-      click: () => toggle(part),
-      pointerenter: ({ pointerType }) => pointerType === "mouse" && spotlight(part), pointerleave: () => spotlight(null),
-    }, name));
-  }));
+  fit($("parts"), state.about.looks, (part) => el("li", {}, el("button", {
+    "--colour": colour(part), click: () => toggle(part),
+    pointerenter: ({ pointerType }) => pointerType === "mouse" && spotlight(part), pointerleave: () => spotlight(null),
+  }))).forEach(({ firstElementChild: button }, part) => {
+    const hidden = seen && seen[part] === 0, on = !state.off.has(part), { label: name } = state.about.looks[part];
+    Object.assign(button, { className: hidden ? "hidden" : "", ariaPressed: String(on), textContent: name,
+      title: hidden ? `${name}: this picture does not show it` : `${name}: ${on ? "compared" : "left out"}` });
+  });
 }
 
 function spotlight(part) {
@@ -522,18 +531,24 @@ function drawFilters() {
   for (const kind of ["cameras", "sources"]) {
     const box = $(kind), places = about[kind];
     box.hidden = places.length < 2;
-    const buttons = places.map(({ key, name, count }) => el("button", {
-      "aria-pressed": String(chosen[kind].has(key)),
-      click: () => { chosen[kind].has(key) ? chosen[kind].delete(key) : chosen[kind].add(key); ask(); },
-    }, name || "none", el("small", {}, count.toLocaleString("en"))));
-    box.replaceChildren(box.firstElementChild, ...buttons);
+    fit(box, places, (place) => el("button", { click: () => choose(kind, place) }, "", el("small"))).forEach((button, place) => {
+      const { key, name, count } = places[place];
+      button.ariaPressed = String(chosen[kind].has(key));
+      button.firstChild.data = name || "none";
+      button.lastChild.textContent = count.toLocaleString("en");
+    });
   }
   $("times").hidden = about.since === about.until;
-  for (const name of ["since", "until"]) if (chosen[name] === null) $(name).value = "";
   const count = chosen.cameras.size + chosen.sources.size + (chosen.since !== null) + (chosen.until !== null);
   $("filtered").textContent = count ? `· ${many(count, "filter")}` : "";
   $("unfilter").hidden = !count;
   $("filters").hidden = $("times").hidden && $("cameras").hidden && $("sources").hidden;
+}
+
+function choose(kind, place) {
+  const chosen = state.where[kind], { key } = state.about[kind][place];
+  chosen.has(key) ? chosen.delete(key) : chosen.add(key);
+  ask();
 }
 
 for (const name of ["since", "until"]) {
@@ -546,6 +561,7 @@ for (const name of ["since", "until"]) {
 
 function unfilter() {
   state.where = { cameras: new Set(), sources: new Set(), since: null, until: null };
+  $("since").value = $("until").value = "";
   ask();
 }
 
@@ -566,12 +582,20 @@ function drawFound() {
   if (!about) return;
   if (!about.sightings) return drawEmpty();
   if (answers) return drawAnswers();
+  const focused = heldTile();
   head("Or start from someone in the gallery", "The newest first, one picture of each passage.");
   if (!shelf.length) return drawNobody();
   shown.replaceChildren(el("div", { className: "grid" }, shelf.map((sighting) => el("button", {
     className: "tile", title: "Search for this person", "data-id": sighting.id, click: () => like(sighting, true),
   }, frame(sighting), caption(sighting)))));
-  rove();
+  rove(focused);
+}
+
+/** The sighting whose picture has the focus, or had it when it went away. */
+function heldTile() {
+  const focused = document.activeElement?.dataset?.id ?? (document.activeElement === document.body && state.held);
+  state.held = null;
+  return focused;
 }
 
 /** Disabled in words alone: what is truly so loses the focus. */
@@ -627,8 +651,7 @@ function drawAnswers() {
     (state.view === "passages" ? "The number is the rank of the best picture of a passage."
       : about.parts.length > 1 ? "A tall bar: that part looks alike. Dots: one of the two pictures hides it." : ""));
   say(title);
-  const focused = document.activeElement?.dataset?.id ?? (document.activeElement === document.body && state.held);
-  state.held = null;
+  const focused = heldTile();
   if (state.view === "rank") $("shown").replaceChildren(el("div", { className: "grid" }, answers.map(tile)));
   else drawPassages();
   rove(focused);
