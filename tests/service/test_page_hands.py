@@ -142,3 +142,19 @@ def test_half_a_time_is_kept_until_filters_are_cleared(page: Page) -> None:
     assert page.ask(half)
     again(page, "document.querySelector('#unfilter').click()")
     assert not page.ask(half)
+
+
+def test_steps_of_before_a_reload_lead_to_the_beginning(page: Page) -> None:
+    page.click("#shown .tile")
+    page.until(FOUND)
+    again(page, "document.querySelector('#parts button').click()")
+    page.ask("(window.old = true, location.reload(), 0)")
+    page.until(f"!window.old && document.querySelector('#shown') && {LEAFED}")
+    page.click("#shown .tile:nth-child(4)")
+    page.until(FOUND)
+    for _ in range(2):  # the beginning of this load, and a search of the one before
+        again(page, "history.back()")
+        assert page.ask(f"{LEAFED} && document.querySelector('#query').hidden")
+    for _ in range(2):
+        again(page, "history.forward()")
+    assert page.ask(FOUND)

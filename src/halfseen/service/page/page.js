@@ -175,6 +175,7 @@ function imageOf(id) {
 // --- whom to look for ---
 
 const past = []; // what was looked for before, for the browser's way back
+const LOAD = performance.timeOrigin; // the browser remembers longer than this page: its steps say of which load they are
 
 let nudged = null; // the picture whose crop was moved by keys, and nothing else since
 
@@ -183,12 +184,12 @@ const copied = ({ items, unlike, off }) => ({ items: items.map((each) => ({ ...e
 function remember() {
   nudged = null;
   past.push(copied(state));
-  history.pushState(past.length - 1, "");
+  history.pushState({ load: LOAD, place: past.length - 1 }, "");
 }
 
-addEventListener("popstate", ({ state: place }) => {
-  const before = past[place];
-  if (!before) return;
+addEventListener("popstate", ({ state: step }) => {
+  if (!step || !past.length) return; // a link within the page, or too early
+  const before = past[step.load === LOAD ? step.place : 0]; // of another load nothing is known but that it began
   Object.assign(state, copied(before), { active: 0, notice: "" });
   state.items.filter((each) => each.sighting && !each.image).forEach(picture);
   ask();
@@ -471,7 +472,7 @@ async function cropped(again = false) {
   }
   state.count = 50;
   state.notice = "";
-  if (again) past[history.state] = copied(state); // one step back from all that keys have moved
+  if (again) past[past.length - 1] = copied(state); // one step back from all that keys have moved
   else remember();
   ask();
 }
@@ -1005,7 +1006,7 @@ async function start() {
     }
     if (!past.length) {
       past.push({ items: [], unlike: [], off: new Set() });
-      history.replaceState(0, "");
+      history.replaceState({ load: LOAD, place: 0 }, "");
     }
     ask();
   } catch (error) {
