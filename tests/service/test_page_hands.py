@@ -158,3 +158,56 @@ def test_steps_of_before_a_reload_lead_to_the_beginning(page: Page) -> None:
     for _ in range(2):
         again(page, "history.forward()")
     assert page.ask(FOUND)
+
+
+def test_a_picture_that_did_not_come_is_asked_for_again(page: Page) -> None:
+    page.send("Network.enable")
+    page.send("Network.setBlockedURLs", urls=["*/picture"])
+    page.ask(
+        "(() => { const { decode } = Image.prototype; Image.prototype.decode = function () {"
+        "return decode.call(this).finally(() => (window.decoded = true)); }; })()"
+    )
+    try:
+        page.click("#shown .tile")
+        page.until(f"{FOUND} && window.decoded")
+        assert not page.ask(PAINTED)
+    finally:
+        page.send("Network.setBlockedURLs", urls=[])
+    page.ask("document.querySelector('#parts button').click()")
+    page.until(PAINTED)
+    page.faults.clear()  # the console tells of what was blocked
+
+
+def test_a_crop_of_a_sighting_whose_picture_does_not_come_is_a_fault(
+    page: Page,
+) -> None:
+    page.click("#shown .tile")
+    page.until(FOUND)
+    page.until(PAINTED)
+    page.ask(
+        "(() => { const real = fetch; window.mended = false; window.fetch = (path, options) => String(path).endsWith("
+        "'/picture') && !mended ? Promise.resolve(Response.json({ detail: 'too many wait' }, { status: 503 })) : "
+        "real(path, options); })()"
+    )
+    ((left, top, right, bottom),) = boxes(page, "#canvas")
+    page.drag((left + 10, top + 10), (right - 10, (top + bottom) / 2))
+    page.until("document.querySelector('.state.bad')")
+    assert "Too many wait." in page.ask("document.querySelector('.state').textContent")
+    page.ask("(window.mended = true, document.querySelector('.state button').click())")
+    page.until(FOUND)
+    assert page.ask("document.querySelector('#canvas').ariaLabel") == "The query: your picture"
+
+
+def test_a_file_may_go_once_it_was_chosen(page: Page, tmp_path: Path) -> None:
+    path = tmp_path / "gone.png"
+    path.write_bytes(as_file(person(2, 9)))
+    search(page, path)
+    path.unlink()
+    again(page, "document.querySelector('#parts button').click()")
+    assert page.ask(FOUND)
+    path.write_bytes(b"again")
+    page.ask("(Blob.prototype.arrayBuffer = () => Promise.reject(new Error('it went before it was read')), 0)")
+    page.give("#file", path)
+    page.until("document.querySelector('#notice').checkVisibility()")
+    assert page.ask("document.querySelector('#notice').textContent") == "1 file cannot be read, and is left out."
+    assert page.ask(FOUND)

@@ -48,7 +48,9 @@ class Fault extends Error {
   }
 }
 
-async function call(path, options = {}) {
+const call = (path, options) => fetched(path, options).then((response) => (response.status === 204 ? null : response.json()));
+
+async function fetched(path, options = {}) {
   let response;
   try {
     response = await fetch(path, options);
@@ -56,7 +58,7 @@ async function call(path, options = {}) {
     if (error.name === "AbortError") throw error;
     throw new Fault("The service does not answer. Is `halfseen serve` still running?");
   }
-  if (response.ok) return response.status === 204 ? null : response.json();
+  if (response.ok) return response;
   const told = await response.json().catch(() => ({}));
   if (response.status === 401 && path !== "/api/session") {
     if (!$("login").open) $("login").showModal();
@@ -112,6 +114,7 @@ async function answer(asked = state.items.length ? search : leaf) {
 }
 
 async function search(signal) {
+  await Promise.all(state.items.filter(({ sighting, box }) => sighting && box).map((item) => own(item, signal)));
   const uploads = state.items.filter((item) => item.file), likes = state.items.filter((item) => item.sighting);
   const form = new FormData();
   for (const { file, box } of uploads) {
@@ -131,9 +134,17 @@ async function search(signal) {
     const { seen, maps } = found.queries[number];
     Object.assign(item, { seen, maps: maps ?? item.maps });
   });
+  likes.filter(({ image }) => !image).forEach(picture);
   await Promise.all(likes.map((item) => item.maps || mapsOf(item.sighting.id).then((maps) => (item.maps = maps))));
   signal.throwIfAborted();
   Object.assign(state, { answers: found.answers, seconds: found.seconds });
+}
+
+/** A crop of a sighting is a picture of its own. */
+async function own(item, signal) {
+  const file = await (await fetched(`/api/sightings/${item.sighting.id}/picture`, { signal })).blob();
+  signal.throwIfAborted();
+  Object.assign(item, { file, sighting: null });
 }
 
 async function leaf(signal, start = 0) {
@@ -167,7 +178,7 @@ function imageOf(id) {
   if (!loaded.has(id)) {
     const image = new Image();
     image.src = `/api/sightings/${id}/picture`;
-    loaded.set(id, image.decode().then(() => image, () => null));
+    loaded.set(id, image.decode().then(() => image, () => (loaded.delete(id), null)));
   }
   return loaded.get(id);
 }
@@ -195,14 +206,19 @@ addEventListener("popstate", ({ state: step }) => {
   ask();
 });
 
+/** The file as it is now: on the disk it may change or go. Null, if it cannot be read. */
+const inMemory = (file) => file.arrayBuffer().then((bytes) => new File([bytes], file.name, { type: file.type }), () => null);
+
 async function addFiles(files) {
+  const limit = state.about?.limits.pictures ?? 0, room = Math.max(0, limit - state.items.filter((item) => item.file).length);
   const pictures = [...files].filter((file) => file.type.startsWith("image/") || !file.type);
-  const room = state.about ? state.about.limits.pictures - state.items.filter((item) => item.file).length : 0;
-  const others = files.length - pictures.length, left = Math.max(0, pictures.length - room);
+  const others = files.length - pictures.length, taken = pictures.slice(0, room), left = pictures.length - taken.length;
+  const read = (await Promise.all(taken.map(inMemory))).filter(Boolean), lost = taken.length - read.length;
   const notice = [others && `${many(others, "file")} ${others > 1 ? "are" : "is"} no picture, and left out.`,
-    left && `${many(left, "picture")} left out: one search takes ${state.about?.limits.pictures}.`].filter(Boolean).join(" ");
-  if (!pictures.length || !room) return (state.notice = notice), drawQuery();
-  for (const file of pictures.slice(0, room)) {
+    lost && `${many(lost, "file")} cannot be read, and ${lost > 1 ? "are" : "is"} left out.`,
+    left && `${many(left, "picture")} left out: one search takes ${limit}.`].filter(Boolean).join(" ");
+  if (!read.length) return (state.notice = notice), drawQuery();
+  for (const file of read) {
     const image = await createImageBitmap(file).catch(() => null); // null: a kind that the browser does not show
     state.items.push({ file, image, box: null });
   }
@@ -443,7 +459,8 @@ function nudge(event, x, y) {
   event.stopPropagation();
   setBox(moveCorner(x, y, ...step, item().box ?? [0, 0, 1, 1]));
   const again = nudged === item();
-  cropped(again).then(() => (nudged = item()));
+  cropped(again);
+  nudged = item();
 }
 
 const item = () => state.items[state.active];
@@ -463,13 +480,8 @@ function setBox(box) {
   drawStage();
 }
 
-/** The crop is as it is wanted. A crop of a sighting is a picture of its own. */
-async function cropped(again = false) {
-  const of = item();
-  if (of.sighting) {
-    const data = await fetch(`/api/sightings/${of.sighting.id}/picture`).then((answer) => answer.blob());
-    Object.assign(of, { file: data, sighting: null });
-  }
+/** The crop is as it is wanted. */
+function cropped(again = false) {
   state.count = 50;
   state.notice = "";
   if (again) past[past.length - 1] = copied(state); // one step back from all that keys have moved
