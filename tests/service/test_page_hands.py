@@ -211,3 +211,37 @@ def test_a_file_may_go_once_it_was_chosen(page: Page, tmp_path: Path) -> None:
     page.until("document.querySelector('#notice').checkVisibility()")
     assert page.ask("document.querySelector('#notice').textContent") == "1 file cannot be read, and is left out."
     assert page.ask(FOUND)
+
+
+def paste(page: Page) -> None:
+    image = b64encode(as_file(person(2, 9))).decode()
+    page.ask(
+        f"(() => {{ const bytes = Uint8Array.from(atob('{image}'), (letter) => letter.charCodeAt(0));"
+        "const data = new DataTransfer(); data.items.add(new File([bytes], 'a.png', { type: 'image/png' }));"
+        "dispatchEvent(new ClipboardEvent('paste', { clipboardData: data })); })()"
+    )
+
+
+def sign_in(page: Page) -> None:
+    page.ask(f"document.querySelector('#token').value = '{TOKEN}'")
+    page.click("#login button")
+
+
+@pytest.fixture
+def private_page(tab: Page, place: Place, tmp_path: Path) -> Iterator[Page]:
+    """The page of a service that wants a token, which it has not been shown."""
+    settings = replace(place.settings, log=tmp_path / "log", tokens={digest_of(TOKEN): "ada"})
+    with served(make_app(place.gallery, place.model, settings)) as url:
+        tab.look(1280, 900)
+        tab.open(url)
+        tab.until("document.querySelector('#login').open")
+        yield tab
+        tab.click("#leave")
+        tab.until("document.querySelector('#login')?.open")
+
+
+def test_a_picture_pasted_before_signing_in_is_searched_for(private_page: Page) -> None:
+    paste(private_page)
+    sign_in(private_page)
+    private_page.until(FOUND)
+    assert private_page.ask("document.querySelector('#notice').hidden")

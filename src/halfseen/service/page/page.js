@@ -209,8 +209,11 @@ addEventListener("popstate", ({ state: step }) => {
 /** The file as it is now: on the disk it may change or go. Null, if it cannot be read. */
 const inMemory = (file) => file.arrayBuffer().then((bytes) => new File([bytes], file.name, { type: file.type }), () => null);
 
+const early = []; // files that came before the gallery
+
 async function addFiles(files) {
-  const limit = state.about?.limits.pictures ?? 0, room = Math.max(0, limit - state.items.filter((item) => item.file).length);
+  if (!state.about) return early.push(...files);
+  const limit = state.about.limits.pictures, room = Math.max(0, limit - state.items.filter((item) => item.file).length);
   const pictures = [...files].filter((file) => file.type.startsWith("image/") || !file.type);
   const others = files.length - pictures.length, taken = pictures.slice(0, room), left = pictures.length - taken.length;
   const read = (await Promise.all(taken.map(inMemory))).filter(Boolean), lost = taken.length - read.length;
@@ -1021,6 +1024,7 @@ async function start() {
       history.replaceState({ load: LOAD, place: 0 }, "");
     }
     ask();
+    if (early.length) addFiles(early.splice(0));
   } catch (error) {
     Object.assign(state, { busy: false, fault: error.message, again: true });
     drawFound();
