@@ -240,6 +240,16 @@ def private_page(tab: Page, place: Place, tmp_path: Path) -> Iterator[Page]:
         tab.until("document.querySelector('#login')?.open")
 
 
+def test_nobody_escapes_from_signing_in_to_an_empty_page(private_page: Page) -> None:
+    tab = private_page
+    tab.ask("(window.closings = 0, document.querySelector('#login').addEventListener('close', () => closings++), 0)")
+    for _ in range(5):  # a browser lets a page refuse some of them only
+        tab.press("Escape")
+    tab.until("closings && document.querySelector('#login').open")
+    sign_in(tab)
+    tab.until(f"{LEAFED} && !document.querySelector('#login').open")
+
+
 def test_a_picture_pasted_before_signing_in_is_searched_for(private_page: Page) -> None:
     paste(private_page)
     sign_in(private_page)

@@ -61,11 +61,18 @@ async function fetched(path, options = {}) {
   if (response.ok) return response;
   const told = await response.json().catch(() => ({}));
   if (response.status === 401 && path !== "/api/session") {
-    if (!$("login").open) $("login").showModal();
+    signIn();
     throw new Fault(""); // the question says it all
   }
   const again = response.status >= 500 || [408, 429].includes(response.status);
   throw new Fault(sentence(told.detail ?? `The service answered ${response.status}.`), again);
+}
+
+function signIn() {
+  const login = $("login");
+  if (login.open) return;
+  login.returnValue = "";
+  login.showModal();
 }
 
 const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.?!]$/.test(text) ? "" : ".");
@@ -983,12 +990,13 @@ let width = innerWidth;
 addEventListener("resize", () => width !== innerWidth && ((width = innerWidth), state.view === "passages" && drawFound()));
 
 $("login").addEventListener("cancel", (event) => event.preventDefault());
+$("login").addEventListener("close", ({ target }) => target.returnValue || signIn()); // a browser cancels it all the same
 $("login").querySelector("form").addEventListener("submit", async (event) => {
   event.preventDefault();
   const body = JSON.stringify({ token: $("token").value });
   try {
     await call("/api/session", { method: "POST", headers: { "content-type": "application/json" }, body });
-    $("login").close();
+    $("login").close("signed in");
     $("login-fault").textContent = $("token").value = "";
     start();
   } catch (fault) {
