@@ -255,3 +255,23 @@ def test_a_picture_pasted_before_signing_in_is_searched_for(private_page: Page) 
     sign_in(private_page)
     private_page.until(FOUND)
     assert private_page.ask("document.querySelector('#notice').hidden")
+
+
+def test_to_a_second_is_to_its_end(tab: Page, place: Place, tmp_path: Path) -> None:
+    gallery = Gallery.create(tmp_path / "gallery", place.model.facts)
+    images = [person(number, 0) for number in range(5)]
+    facts = [
+        Fact("", "/film", "gate", 10 * number + 0.5, str(number), as_file(image, "JPEG"))
+        for number, image in enumerate(images)
+    ]
+    gallery.add(place.model.encode(images), facts)
+    with served(make_app(gallery, place.model, replace(place.settings, log=tmp_path / "log"))) as url:
+        tab.open(url)
+        tab.until(LEAFED)
+        field = "document.querySelector('#until')"
+        again(
+            tab,
+            f"({field}.value = '00:00:20', {field}.dispatchEvent(new Event('change')))",
+        )
+        assert count(tab, "#shown .tile") == 3  # that of 20.5 among them
+        assert tab.ask(f"{field}.valueAsNumber") == 20_000

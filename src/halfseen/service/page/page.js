@@ -574,9 +574,9 @@ function choose(kind, place) {
   ask();
 }
 
-for (const name of ["since", "until"]) {
+for (const [name, more] of [["since", 0], ["until", 0.999]]) { // to the end of a second: what is shown at it is of it
   $(name).addEventListener("change", ({ target }) => {
-    const seconds = stamp.seconds(target.value);
+    const seconds = stamp.seconds(target.value) + more;
     state.where[name] = Number.isFinite(seconds) ? seconds : null;
     ask();
   });
