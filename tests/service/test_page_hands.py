@@ -275,3 +275,37 @@ def test_to_a_second_is_to_its_end(tab: Page, place: Place, tmp_path: Path) -> N
         )
         assert count(tab, "#shown .tile") == 3  # that of 20.5 among them
         assert tab.ask(f"{field}.valueAsNumber") == 20_000
+
+
+def test_keys_do_nothing_behind_what_is_looked_at(page: Page, query: Path) -> None:
+    search(page, query)
+    page.click("#shown .tile:nth-child(2)")
+    page.until("document.querySelector('#closer').open")
+    for key in ("1", "v", "?"):
+        page.press(key)
+    assert "false" not in page.ask(PRESSED)
+    assert page.ask("document.querySelector('[data-view=rank]').ariaPressed") == "true"
+    assert not page.ask("document.querySelector('#help').open")
+    page.press("ArrowRight")
+    assert page.ask("document.querySelector('#closer h2').textContent") == "Rank 3"
+
+
+def test_back_closes_what_is_looked_at(page: Page, query: Path) -> None:
+    search(page, query)
+    page.click("#shown .tile:nth-child(2)")
+    page.until("document.querySelector('#closer').open")
+    again(page, "history.back()")
+    assert not page.ask("document.querySelector('#closer').open")
+    page.press("ArrowRight")
+    assert page.ask(LEAFED)
+
+
+def test_what_is_looked_at_is_the_newest_answer(page: Page, query: Path) -> None:
+    search(page, query)
+    again(
+        page,
+        "(document.querySelector('#parts button').click(), document.querySelector('#shown .tile').click())",
+    )
+    rank = page.ask("Number(document.querySelector('#closer h2').textContent.split(' ')[1])")
+    page.press("ArrowRight")
+    assert page.ask("document.querySelector('#closer h2').textContent") == f"Rank {rank + 1}"

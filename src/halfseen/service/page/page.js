@@ -118,6 +118,7 @@ async function answer(asked = state.items.length ? search : leaf) {
   }
   state.busy = false;
   draw();
+  closeAgain();
 }
 
 async function search(signal) {
@@ -208,6 +209,7 @@ function remember() {
 addEventListener("popstate", ({ state: step }) => {
   if (!step || !past.length) return; // a link within the page, or too early
   const before = past[step.load === LOAD ? step.place : 0]; // of another load nothing is known but that it began
+  $("closer").close();
   Object.assign(state, copied(before), { active: 0, notice: "" });
   state.items.filter((each) => each.sighting && !each.image).forEach(picture);
   ask();
@@ -886,6 +888,14 @@ function openCloser(answer) {
   dialog.focus();
 }
 
+/** What is looked at closely may be answered anew, and then stands elsewhere or nowhere. */
+function closeAgain() {
+  const now = close && state.answers?.find(({ sighting }) => sighting.id === close.sighting.id);
+  if (now === close) return;
+  if (now) openCloser(now);
+  else $("closer").close();
+}
+
 function decide(key, answer = close) {
   if (!answer) return;
   $("closer").close();
@@ -931,11 +941,15 @@ function arrow(key) {
 
 const answerAt = (target) => close ?? state.answers?.find(({ sighting }) => String(sighting.id) === target?.dataset?.id);
 
+const KEYS_OF_CLOSER = ["ArrowLeft", "ArrowRight", "m", "n", "s"];
+
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || /^(input|textarea|select)$/i.test(event.target.tagName)) return;
-  if ($("login").open || !state.about) return;
+  if (!state.about) return;
+  const open = document.querySelector("dialog[open]");
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-  if (key.startsWith("Arrow") && close) {
+  if (open && (open !== $("closer") || !KEYS_OF_CLOSER.includes(key))) return; // nothing changes behind a window
+  if (key.startsWith("Arrow") && open) {
     const next = state.answers[state.answers.indexOf(close) + { ArrowRight: 1, ArrowLeft: -1 }[key]];
     if (next) openCloser(next);
   } else if (key.startsWith("Arrow") && !event.target.closest("#crop")) {
