@@ -309,3 +309,15 @@ def test_what_is_looked_at_is_the_newest_answer(page: Page, query: Path) -> None
     rank = page.ask("Number(document.querySelector('#closer h2').textContent.split(' ')[1])")
     page.press("ArrowRight")
     assert page.ask("document.querySelector('#closer h2').textContent") == f"Rank {rank + 1}"
+
+
+def test_a_search_from_far_below_begins_at_the_top(page: Page, query: Path) -> None:
+    search(page, query)
+    page.look(1280, 400)
+    last = page.ask(f"{ORDER}.at(-1)")
+    page.click("#shown .tile:nth-last-child(2)")
+    page.until("document.querySelector('#closer').open && scrollY > 400")
+    page.press("ArrowRight")
+    page.press("s")
+    page.until(f"{IDLE} && {ORDER}[0] === {last}")
+    assert page.ask("scrollY") == 0

@@ -906,7 +906,7 @@ function decide(key, answer = close) {
 }
 
 $("closer").addEventListener("close", () => {
-  document.querySelector(`#shown [data-id="${close?.sighting.id}"]`)?.focus();
+  document.querySelector(`#shown [data-id="${close?.sighting.id}"]`)?.focus({ preventScroll: state.busy }); // a search began: stay
   close = null;
 });
 for (const dialog of document.querySelectorAll("dialog:not(#login)")) {
