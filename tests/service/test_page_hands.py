@@ -321,3 +321,24 @@ def test_a_search_from_far_below_begins_at_the_top(page: Page, query: Path) -> N
     page.press("s")
     page.until(f"{IDLE} && {ORDER}[0] === {last}")
     assert page.ask("scrollY") == 0
+
+
+@pytest.mark.parametrize("size", [(30, 4000), (40, 1600), (1600, 40)], ids=["line", "wide", "tall"])
+def test_a_very_wide_or_tall_picture_can_be_cropped(page: Page, tmp_path: Path, size: tuple[int, int]) -> None:
+    path = tmp_path / "odd.png"
+    path.write_bytes(as_file(person(2, 9, size)))
+    search(page, path)
+    assert (
+        page.ask("Math.max(document.querySelector('#canvas').width, document.querySelector('#canvas').height)") <= 1200
+    )
+    assert page.ask(PAINTED)
+    page.click("#cut")
+    ((left, top, right, bottom),) = boxes(page, "#stage")
+    assert min(right - left, bottom - top) >= 60
+    corners = boxes(page, "#crop button")
+    assert all(left <= a and top <= b and c <= right and d <= bottom for a, b, c, d in corners)
+    assert corners == sorted(corners, key=lambda box: (box[1], box[0]))  # the upper above, the left before
+    ((a, b, c, d),) = boxes(page, "#canvas")
+    assert (a + c, b + d) == pytest.approx((left + right, top + bottom), abs=1)
+    page.drag((a + 0.3 * (c - a), b + 0.3 * (d - b)), (a + 0.8 * (c - a), b + 0.8 * (d - b)))
+    page.until(f"{FOUND} && document.querySelector('#crop').style.left.startsWith('30')")

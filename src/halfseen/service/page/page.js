@@ -286,11 +286,12 @@ const whole = (part) => state.about.looks[part].whole; // all of somebody, and n
 
 // --- pictures with part maps ---
 
-/** The crop of `image`, `height` pixels high, under the maps; of one `part` alone, if one is named. */
+/** The crop of `image`, `height` pixels high and at most twice as wide, under the maps; of one `part` alone, if one is named. */
 function paint(canvas, image, { box = null, maps = null, part = null, height = 600 } = {}) {
   const [left, top, right, bottom] = box ?? [0, 0, 1, 1];
   const wide = image.width * (right - left), high = image.height * (bottom - top);
-  Object.assign(canvas, { height, width: Math.max(1, Math.round((height * wide) / high)) });
+  const scale = Math.min(height / high, (2 * height) / wide); // browsers do not draw what is wider than 16,000 pixels
+  Object.assign(canvas, { width: Math.max(1, Math.round(scale * wide)), height: Math.max(1, Math.round(scale * high)) });
   const brush = canvas.getContext("2d");
   brush.imageSmoothingQuality = "high";
   brush.drawImage(image, image.width * left, image.height * top, wide, high, 0, 0, canvas.width, canvas.height);
@@ -427,6 +428,8 @@ function drawMaps(canvas, item) {
   canvas.getContext("2d").drawImage(over, left * width, top * height, (right - left) * width, (bottom - top) * height);
 }
 
+const APART = "min(2px, 50% - 24px)"; // corners are within a crop, unless it is so small that they would cover each other
+
 function drawCrop(item, cutting) {
   const crop = $("crop"), [left, top, right, bottom] = item.box ?? [0, 0, 1, 1];
   crop.hidden = !cutting && !item.box;
@@ -439,7 +442,7 @@ function drawCrop(item, cutting) {
   crop.replaceChildren(...corners.map(([x, y]) => {
     const corner = el("button", { "aria-label": `${y} ${x} corner`, pointerdown: (event) => dragCorner(event, x, y),
       keydown: (event) => nudge(event, x, y) });
-    Object.assign(corner.style, { [x]: "0", [y]: "0", [`margin-${x}`]: "2px", [`margin-${y}`]: "2px" });
+    Object.assign(corner.style, { [x]: APART, [y]: APART });
     return corner;
   }));
 }
@@ -460,7 +463,7 @@ function moveCorner(x, y, dx, dy, from) {
 function dragCorner(event, x, y) {
   event.preventDefault();
   event.stopPropagation();
-  const from = item().box ?? [0, 0, 1, 1], { width, height } = $("stage").getBoundingClientRect();
+  const from = item().box ?? [0, 0, 1, 1], { width, height } = $("canvas").getBoundingClientRect();
   drag(event, (dx, dy) => setBox(moveCorner(x, y, dx / width, dy / height, from)), () => cropped());
 }
 
@@ -503,7 +506,7 @@ function cropped(again = false) {
 
 $("stage").addEventListener("pointerdown", (event) => {
   if (event.button || !item()?.image) return;
-  const { left, top, width, height } = $("stage").getBoundingClientRect();
+  const { left, top, width, height } = $("canvas").getBoundingClientRect();
   const x = (event.clientX - left) / width, y = (event.clientY - top) / height;
   const cutting = $("cut").ariaPressed === "true", before = { box: item().box, maps: item().maps };
   let box = null, still = true;
@@ -511,7 +514,8 @@ $("stage").addEventListener("pointerdown", (event) => {
     if (Math.hypot(dx, dy) >= 5) still = false;
     if (still || (!cutting && event.pointerType !== "mouse")) return;
     const [u, v] = [clamp(0, x + dx / width, 1), clamp(0, y + dy / height, 1)];
-    box = [Math.min(x, u), Math.min(y, v), Math.max(x, u), Math.max(y, v)];
+    const [a, b] = [clamp(0, x, 1), clamp(0, y, 1)];
+    box = [Math.min(a, u), Math.min(b, v), Math.max(a, u), Math.max(b, v)];
     if (box[2] - box[0] < 0.03 || box[3] - box[1] < 0.03) box = null;
     if (box) return setBox(box);
     if (item().box === before.box) return;
