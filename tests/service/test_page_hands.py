@@ -342,3 +342,23 @@ def test_a_very_wide_or_tall_picture_can_be_cropped(page: Page, tmp_path: Path, 
     assert (a + c, b + d) == pytest.approx((left + right, top + bottom), abs=1)
     page.drag((a + 0.3 * (c - a), b + 0.3 * (d - b)), (a + 0.8 * (c - a), b + 0.8 * (d - b)))
     page.until(f"{FOUND} && document.querySelector('#crop').style.left.startsWith('30')")
+
+
+def test_moments_of_passages_stand_apart_on_a_phone(tab: Page, place: Place, query: Path, tmp_path: Path) -> None:
+    gallery = Gallery.create(tmp_path / "gallery", place.model.facts)
+    images = [person(number, 0) for number in range(6)]
+    facts = [
+        Fact("", "/a", "7", NOON + 200_000 * number, str(number), as_file(image, "JPEG"))
+        for number, image in enumerate(images)
+    ]
+    gallery.add(place.model.encode(images), facts)
+    with served(make_app(gallery, place.model, replace(place.settings, log=tmp_path / "log"))) as url:
+        tab.look(390, 844)
+        tab.open(url)
+        tab.until(LEAFED)
+        search(tab, query)
+        again(tab, "document.querySelector('[data-view=passages]').click()")
+        assert tab.ask(
+            "[...document.querySelectorAll('.passage time')].every((each) => each.scrollWidth <= each.clientWidth)"
+        )
+        assert tab.ask("document.querySelector('.passage time').textContent.length") > 10

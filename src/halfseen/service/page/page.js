@@ -708,7 +708,8 @@ function brief(when) {
   const [, year, month, day, clock] = /^(\d+)-(\d+)-(\d+) (\d+:\d+:\d+)/.exec(when) ?? [];
   if (!clock || onlyDay()) return when.match(/\d+:\d+:\d+/)?.[0] ?? when;
   const far = state.about.first.slice(0, 4) !== state.about.last.slice(0, 4);
-  return `${Number(day)} ${MONTHS[month - 1]}${far ? ` ${year}` : ""} ${clock.slice(0, 5)}`;
+  const date = [Number(day), MONTHS[month - 1], ...(far ? [year] : [])];
+  return `${date.join("\u00a0")} ${clock.slice(0, 5)}`; // a line breaks before the clock
 }
 
 const sure = ({ confidence, distance }) =>
