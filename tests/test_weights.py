@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -11,13 +12,18 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from halfseen import __version__
+from halfseen import __version__, weights
+from halfseen.data import embeddings
+from halfseen.data.embeddings import Encoded, load_encoded, save_encoded
 from halfseen.methods import METHODS
 from halfseen.recipe import Recipe
-from halfseen.types import InputError
+from halfseen.training import stopping
+from halfseen.training.checkpoints import State, save_checkpoint
+from halfseen.training.stopping import save_batch
+from halfseen.types import Batch, Embedding, Facts, InputError
 from halfseen.weights import CARD, Card, load_weights, make_network, plain, rebuilt, save_weights
 from standins import RECIPE, TINY, Config, Tiny
 from tiny_methods import IMAGE, tiny_config
@@ -201,3 +207,46 @@ def test_a_full_disk_leaves_the_file_before(saved: Path, network: Tiny, small_di
         save_weights(saved, TINY, network, card())
     assert saved.read_bytes() == before
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]
+
+
+def test_a_full_disk_is_told_as_such(
+    saved: Path, network: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the words of safetensors and of torch when there was no room (0.8.0 and 2.15, on a disk of 100 KB)."""
+
+    def full(*_: object, **__: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    def torch_full(*_: object) -> None:
+        raise RuntimeError("[enforce fail at inline_container.cc:671] . unexpected pos 576 vs 534\nframe #0: ...")
+
+    encoded = Encoded(Embedding.of(torch.zeros(1, 2)), Facts(*torch.zeros(3, 1, dtype=torch.int64)))
+    for module in (weights, stopping, embeddings):
+        monkeypatch.setattr(module, "save_file", full)
+    monkeypatch.setattr(torch, "save", torch_full)
+    batch = Batch(torch.zeros(1, 3, 2, 2, dtype=torch.uint8), *torch.zeros(2, 1, dtype=torch.int64))
+    optimiser = torch.optim.SGD(network.parameters())
+    for write in (
+        lambda: save_weights(saved, TINY, network, card()),
+        lambda: save_batch(tmp_path / "b.safetensors", batch),
+        lambda: save_encoded(tmp_path / "e.safetensors", encoded),
+        lambda: save_checkpoint(tmp_path / "last.ckpt", {}, State(), network, optimiser),
+    ):
+        with pytest.raises(InputError, match=r"cannot be written \(No space left on device\); make room there$"):
+            write()
+
+
+def test_a_folder_whose_name_is_not_utf_8(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = saved.parent / os.fsdecode(b"w\xff")
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system wants names to be UTF-8")
+    path = saved.rename(folder / "w.safetensors")
+    for read in (lambda: load_weights(path), lambda: load_encoded(path, camid=0)):
+        with pytest.raises(
+            InputError, match=r"w\\xff/w.safetensors cannot be read, because .* not UTF-8; rename it, or"
+        ):
+            read()
+    monkeypatch.chdir(folder)
+    assert load_weights(Path("w.safetensors"), TINY).card == card()

@@ -30,7 +30,7 @@ def write_report(path: Path, results: Sequence[Result], queries: int = 8, bars: 
     """Write the page about `results` wholly or not at all; the arguments are those of `page`."""
     text = page(results, queries, bars)
     with whole(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+        beside.write_text(text, encoding="utf-8", errors="backslashreplace")  # names may be no UTF-8
 
 
 def page(results: Sequence[Result], queries: int = 8, bars: Bars = no_bar) -> str:

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from halfseen import __version__
-from halfseen.data.files import shown, whole
+from halfseen.data.files import check_name, refused, shown, whole
 from halfseen.methods import METHODS
 from halfseen.recipe import Method, Recipe
 from halfseen.types import InputError
@@ -86,7 +86,7 @@ def save_weights(path: Path, method: Method, network: nn.Module, card: Card) -> 
         try:
             save_file(state, beside, metadata={CARD: json.dumps(asdict(card))})
         except SafetensorError as error:  # how safetensors reports a full disk or a missing folder
-            raise OSError(str(error)) from error
+            raise refused(error) from error
         beside.chmod(0o644)  # safetensors makes it readable for its owner only
 
 
@@ -160,6 +160,7 @@ def _read(path: Path) -> tuple[Card, dict[str, Tensor]]:
     except OSError as error:
         raise InputError(f"{shown(path)} cannot be read: {error.strerror or error}; give another file") from error
     except SafetensorError as error:
+        check_name(path)
         raise InputError(
             f"{shown(path)} is cut short, damaged or no safetensors ({error}); copy or train it again"
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections import Counter
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from halfseen.report import examine, open_run, page
+from halfseen.report import examine, open_run, page, write_report
 from halfseen.reporting import markup
 from halfseen.reporting.results import Result
 from halfseen.train import RUN
@@ -138,6 +139,12 @@ def test_the_verb_writes_the_page(place: Path, run: Callable[..., tuple[int, str
     assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
     assert run("report", place / "parts", "--root", place / "set")[0] == 0
     assert (place / "parts/report.html").is_file()
+
+
+def test_names_of_any_bytes_are_written(result: Result, tmp_path: Path) -> None:
+    odd = replace(result, run=replace(result.run, name=os.fsdecode(b"r\xff")))
+    write_report(tmp_path / "r.html", [odd], 1)
+    assert r"r\udcff" in (tmp_path / "r.html").read_text(encoding="utf-8")
 
 
 def test_pictures_are_looked_for_where_they_were_in_training(

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from halfseen.data.files import shown, whole
+from halfseen.data.files import check_name, refused, shown, whole
 from halfseen.types import Embedding, Facts, InputError, Occlusion
 
 KEYS = ("vectors", "visibility", "pid", "camid", "occlusion")
@@ -88,7 +88,7 @@ def save_encoded(path: Path, encoded: Encoded) -> None:
         try:
             save_file({key: tensor.contiguous().cpu() for key, tensor in arrays.items()}, beside)
         except SafetensorError as error:  # how safetensors reports a full disk or a missing folder
-            raise OSError(str(error)) from error
+            raise refused(error) from error
         beside.chmod(0o644)  # safetensors makes it readable for its owner only
 
 
@@ -103,6 +103,8 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     except FileNotFoundError as error:
         raise InputError(f"{shown(path)} does not exist; check the path") from error
     except BROKEN as error:
+        if isinstance(error, SafetensorError):
+            check_name(path)
         raise InputError(f"{shown(path)} is damaged or of another format ({error}); write it again") from error
     except OSError as error:
         raise InputError(f"{shown(path)} cannot be read: {error.strerror or error}; give another file") from error

@@ -1,10 +1,11 @@
-"""Files in general: names that print on one line, and writing wholly or not at all."""
+"""Files in general: names that print on one line, writing wholly or not at all, and why that failed."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,17 @@ def shown(path: str | os.PathLike[str]) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def check_name(path: str | os.PathLike[str]) -> None:
+    """Refuse names that are not UTF-8: safetensors reads none of these, whatever the file holds."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{shown(path)} cannot be read, because safetensors reads no file whose name, or whose folder's, is not "
+            f"UTF-8; rename it, or begin the command in that folder"
+        ) from error
+
+
 @contextlib.contextmanager
 def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A place beside `path` to write to. In the end it becomes `path`; if anything fails, `path` stays as it was."""
@@ -35,3 +47,13 @@ def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+def refused(error: Exception) -> OSError:
+    """What the system said, where a library that wrote a file says it in words of its own."""
+    text = str(error).partition("\n")[0]
+    if number := re.search(r"\(os error (\d+)\)", text):  # safetensors
+        return OSError(int(number[1]), os.strerror(int(number[1])))
+    if "unexpected pos" in text:  # torch: less was written than should have been
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return OSError(text)

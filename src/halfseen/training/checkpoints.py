@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from halfseen.data.files import shown, whole
+from halfseen.data.files import refused, shown, whole
 from halfseen.types import InputError
 from halfseen.weights import Plain
 
@@ -60,7 +60,7 @@ def save_checkpoint(path: Path, run: Plain, state: State, network: nn.Module, op
         try:
             torch.save(content, beside)
         except RuntimeError as error:  # how torch reports a full disk
-            raise OSError(f"torch: {str(error).splitlines()[0]}") from error
+            raise refused(error) from error
 
 
 def load_checkpoint(path: Path, run: Plain, network: nn.Module, optimiser: Optimizer) -> State:

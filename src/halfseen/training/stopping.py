@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from halfseen.data.files import shown, whole
+from halfseen.data.files import refused, shown, whole
 from halfseen.training.learning import Step
 from halfseen.types import Batch, InputError
 
@@ -77,7 +77,7 @@ def save_batch(path: Path, batch: Batch) -> None:
         try:
             save_file(tensors, beside)
         except SafetensorError as error:
-            raise OSError(str(error)) from error
+            raise refused(error) from error
 
 
 def _tensors(batch: Batch, before: str = "") -> Iterator[tuple[str, Tensor]]:
