@@ -5,7 +5,8 @@ The weight is a product w = w_q·w_g, and the square of every part distance has 
     w·d = w_q · √( u·(a_q + a_g − 2·s_q·s_g·⟨q, g⟩) )        with u = w_g²,
 
 is one matrix product per part and a few in-place passes over a tile that stays in cache. Vectors are never copied:
-their norms (s = 1/‖x‖, a = 1; or s = 1, a = ‖x‖²) and their visibility enter as factors of rows and columns.
+their norms (s = 1/‖x‖, a = 1; or s = 1, a = ‖x‖²) and their visibility enter as factors of rows and columns. Only the
+last tile of either side is copied, as it is filled up with zeros: equal rows must be at equal distances.
 Cosine distance is half the square, without the root, and u = w_g.
 """
 
@@ -24,6 +25,7 @@ Precision: TypeAlias = Literal["float32", "bfloat16"]
 Fill: TypeAlias = Callable[[slice, Tensor], None]  # writes the distances of some query rows into [rows, G]
 
 TILE = (512, 1024)  # query rows and gallery columns worked on at a time: 2 MiB, which two cores' caches hold
+EVEN = 16  # both sides of a product are multiples of it: BLAS adds up otherwise at an edge, so that equal rows differ
 SMALLEST_NORM = 1e-12  # a shorter vector counts as zero: it is at right angles to everything
 
 
@@ -58,6 +60,11 @@ class Side(NamedTuple):
         square = None if self.square is None else self.square[rows]
         return Side(self.vectors[rows], self.scale[rows], square, self.weight[rows], self.root)
 
+    def evened(self) -> Side:
+        """With rows of zeros behind, up to a multiple of EVEN."""
+        square = None if self.square is None else _evened(self.square)
+        return Side(_evened(self.vectors), _evened(self.scale), square, _evened(self.weight), self.root)
+
 
 def side_of(vectors: Tensor, weight: Tensor, metric: Metric) -> Side:
     """`vectors` [N,P,D] and the factor `weight` [N,P] they bring to each part's weight."""
@@ -76,18 +83,26 @@ def mean_of_parts(query: Side, gallery: Side, precision: Precision, empty: float
         some = query.rows(rows)
         scaled = (some.vectors * (-2 * some.scale[:, :, None])).to(dtype)
         for columns in _tiles(out.shape[1], TILE[1]):
-            others = gallery.rows(columns)
+            others = gallery.rows(columns).evened()
             vectors = others.vectors.to(dtype)
             for band in _tiles(out.shape[0], TILE[0]):
-                tile = _sum_of_parts(some.rows(band), others, scaled[band], vectors)
-                weight = some.weight[band] @ others.weight.T
-                out[band, columns] = tile.div_(weight).masked_fill_(weight == 0, empty)
+                asked, place = some.rows(band).evened(), out[band, columns]
+                tile = _sum_of_parts(asked, others, _evened(scaled[band]), vectors)
+                weight = asked.weight @ others.weight.T
+                tile.div_(weight).masked_fill_(weight == 0, empty)
+                place.copy_(tile[: place.shape[0], : place.shape[1]])
 
     return fill
 
 
 def _tiles(size: int, step: int) -> Iterator[slice]:
     return (slice(start, start + step) for start in range(0, size, step))
+
+
+def _evened(values: Tensor) -> Tensor:
+    """`values` [n,...] with zeros behind, up to a multiple of EVEN rows."""
+    missing = -len(values) % EVEN
+    return torch.cat([values, values.new_zeros(missing, *values.shape[1:])]) if missing else values
 
 
 def _sum_of_parts(query: Side, gallery: Side, scaled: Tensor, vectors: Tensor) -> Tensor:
