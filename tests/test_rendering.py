@@ -217,6 +217,8 @@ def test_a_disk_without_room_for_the_table_keeps_its_chunks(tmp_path: Path, monk
     with pytest.raises(InputError, match=said):
         render(tmp_path / "out")
     monkeypatch.undo()
+    with pytest.raises(InputError, match=rf"{TOTAL} pictures are complete and their table is not written yet; run the"):
+        read_set("world", tmp_path / "out")
     assert render(tmp_path / "out", studio=worlds.dying_studio).rendered == 0
     assert len(worlds.files_of(tmp_path / "out")) == 2 * TOTAL + 3
 

@@ -8,7 +8,7 @@
 
 The pictures are painted in chunks, which are the same whatever the number of workers. When the pictures of a chunk are
 written, its rows become a file in `.chunks`; what lies there is never painted again. In the end, or when the work is
-stopped or fails, all finished chunks are put together; `.chunks` goes when nothing is missing.
+stopped or fails, all finished chunks are put together, if there is room; `.chunks` goes when nothing is missing.
 """
 
 from __future__ import annotations

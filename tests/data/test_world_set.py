@@ -130,6 +130,11 @@ def test_a_world_that_is_not_there(tmp_path: Path) -> None:
     (planted(tmp_path) / "world.csv").unlink()
     with pytest.raises(InputError, match="holds a world of which no picture is complete yet; run the same"):
         read_set("world", tmp_path)
+    (tmp_path / ".chunks").mkdir()
+    for name, text in {"0.json": "[[], []]", "1.json": "[[]]", "2.json": "", ".3.part": "[["}.items():
+        (tmp_path / ".chunks" / name).write_text(text)
+    with pytest.raises(InputError, match="of which 3 pictures are complete and their table is not written yet; run"):
+        read_set("world", tmp_path)
 
 
 def test_the_world_that_comes_with_halfseen_needs_no_root(

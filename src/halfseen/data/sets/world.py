@@ -7,7 +7,9 @@ as variants, holistic queries against the holistic pictures, the same queries ag
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from halfseen.data.sets.folders import DataSet, Listing, Reading, exists, find_root
@@ -34,10 +36,21 @@ def read(root: Path, variant: str) -> Reading:
 def _find(root: Path) -> tuple[Path, tuple[str, ...]]:
     folder, _, notes = find_root(root, (CARD,))
     if not exists(folder / TABLE):
-        raise InputError(f"{str(folder)!r} holds a world of which no picture is complete yet; {AGAIN}")
+        count = _rendered(folder / CHUNKS)
+        told = f"{count:,} pictures are complete and their table is not written yet" if count else ""
+        raise InputError(f"{str(folder)!r} holds a world of which {told or 'no picture is complete yet'}; {AGAIN}")
     if exists(folder / CHUNKS):
         notes = (*notes, f"a part of this world is still to be rendered; {AGAIN}")
     return folder, notes
+
+
+def _rendered(chunks: Path) -> int:
+    """How many pictures the finished `chunks` have, as a kill or a full disk may leave them."""
+    count = 0
+    for chunk in chunks.glob("[!.]*.json"):
+        with suppress(OSError, ValueError, TypeError):  # an empty file, as a loss of power may leave it
+            count += len(json.loads(chunk.read_bytes()))
+    return count
 
 
 def _samples(folder: Path, rows: list[Row]) -> Mapping[str, list[Sample]]:
