@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import torch
 
 from halfseen.data.cues import save_part_labels
+from halfseen.evaluate import DISTANCES, evaluate
+from halfseen.ops.distance import CoarseToFine
 from halfseen.report import examine, open_run, page
+from halfseen.reporting import tables
 from page_reader import rows_of
 from standins import draw_set, read_drawn
 
@@ -26,3 +30,17 @@ def test_the_method_is_given_its_own_cues_and_the_page_the_best(place: Path, tmp
     assert "part labels from cues" in text
     alone = rows_of(text, "Each part alone, protocol market")
     assert list(alone)[:6] == [*result.names, "together"]
+
+
+def test_together_parts_score_as_the_method_does(place: Path, tmp_path: Path) -> None:
+    """Pirt goes from coarse to fine; its parts alone are compared otherwise, and the caption says so."""
+    found = examine(open_run(place / "posed"), read_drawn(draw_set(tmp_path / "set")))
+    assert isinstance(found.distance, CoarseToFine)
+    scores = evaluate(found.query, found.gallery, distance=DISTANCES["parts"], protocols=[found.protocol])
+    told = replace(found, scores={name: replace(each, mAP=0.123) for name, each in scores.items()})
+    rows = rows_of(tables.part_table(told), "Each part alone")
+    assert rows["together"][0] == "12.3"
+    assert "; together they are compared as the method has it" in tables.part_table(told)
+    blind = replace(found.distance, confidence="none")
+    (want,) = evaluate(found.query, found.gallery, distance=blind, protocols=[found.protocol]).values()
+    assert rows["together, all taken for seen"][0] == f"{100 * want.mAP:.1f}"

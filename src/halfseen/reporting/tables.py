@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
+from halfseen.data.embeddings import Encoded
 from halfseen.drawing.charts import Line, Say, curve, number, percent, thinned
 from halfseen.evaluate import DISTANCES, evaluate
-from halfseen.ops.distance import VisibleParts
+from halfseen.ops.distance import CoarseToFine, VisibleParts
 from halfseen.printing import RANKS, rank_share
 from halfseen.reporting.costs import Cost
 from halfseen.reporting.markup import figure, table, tag, words
@@ -96,7 +97,8 @@ def part_table(result: Result) -> str:
     """What each part of the embedding finds alone, all parts, and everything; nothing if there is one vector."""
     if len(result.names) == 1:
         return ""
-    distance = result.distance if isinstance(result.distance, VisibleParts) else DISTANCES["parts"]
+    usual = isinstance(result.distance, VisibleParts)  # another cannot compare some parts alone
+    distance = result.distance if usual else DISTANCES["parts"]
     columns: dict[str, list[int]] = {name: [place] for place, name in enumerate(result.names)}
     told = {name.replace("_", " ") for name in getattr(result.run.loaded.config, "names", ())}
     parts = [place for place, name in enumerate(result.names) if name in told]
@@ -106,18 +108,28 @@ def part_table(result: Result) -> str:
     rows = []
     for name, chosen in columns.items():
         sides = [replace(side, embedding=_chosen(side.embedding, chosen)) for side in (result.query, result.gallery)]
-        scores = evaluate(*sides, distance=distance, protocols=[result.protocol])[result.protocol.name]
+        if name == "together":
+            scores = result.scores[result.protocol.name]
+        else:
+            scores = evaluate(*sides, distance=distance, protocols=[result.protocol])[result.protocol.name]
         shares = (f"{100 * float((side.embedding.visibility > 0).float().mean()):.0f}" for side in sides)
         rows.append([name, *_cells(scores), *shares])
     blind = [replace(side, embedding=side.embedding.all_seen()) for side in (result.query, result.gallery)]
     if not torch.equal(blind[1].embedding.visibility, result.gallery.embedding.visibility):
-        scores = evaluate(*blind, distance=distance, protocols=[result.protocol])[result.protocol.name]
-        rows.append(["together, all taken for seen", *_cells(scores), "100", "100"])
+        rows.append(["together, all taken for seen", *_cells(_blind(result, blind)), "100", "100"])
     caption = (
         f"Each part alone, protocol {result.protocol.name}, and how many pictures show it, in per cent; those in which "
-        f"it is not seen stand last"
+        f"it is not seen stand last" + ("" if usual else "; together they are compared as the method has it")
     )
     return table(caption, ("compared by", *MEASURES, "of queries", "of the gallery"), rows)
+
+
+def _blind(result: Result, sides: Sequence[Encoded]) -> Scores:
+    """The scores by the method's own distance where all parts count alike; `sides` take all for seen."""
+    distance = result.distance
+    if isinstance(distance, CoarseToFine):  # whose visibilities are shares of one
+        distance, sides = replace(distance, confidence="none"), (result.query, result.gallery)
+    return evaluate(*sides, distance=distance, protocols=[result.protocol])[result.protocol.name]
 
 
 def cost_table(results: Sequence[Result], costs: Sequence[Cost]) -> str:
