@@ -6,10 +6,12 @@ import dataclasses
 import inspect
 import json
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_type_hints
+from unittest import mock
 
 import pytest
 import torch
@@ -259,3 +261,16 @@ def test_words_that_mean_nothing_end_with_2(words: tuple[str, ...], run: Run) ->
     assert (code, out) == (2, "")
     assert "Traceback" not in err
     assert "--help" in err
+
+
+@pytest.mark.parametrize("words", [[], ["evaluate", "--help"], ["data", "list"], ["--version"]])
+def test_nobody_needs_to_listen(words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    """As in `halfseen >&-`: what is printed is lost, and that is all."""
+    with mock.patch("sys.stdout", None):
+        try:
+            code = cli.main(words)
+        except SystemExit as end:  # how the parser ends
+            code = int(end.code or 0)
+        sys.stdout.close()
+    assert code == 0
+    assert capfd.readouterr() == ("", "")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
@@ -130,5 +131,9 @@ def test_sets_without_the_split(weights: Path, root: Path, tmp_path: Path, refus
 
 def test_a_place_where_nothing_can_be_written(weights: Path, root: Path, tmp_path: Path, refused: Refused) -> None:
     words = ("encode", "--weights", weights, "--data", "market1501", "--root", root, "--out")
-    assert "does not end in .safetensors" in refused(*words, tmp_path / "x.npz")
+    with mock.patch("halfseen.weights.load_weights", side_effect=AssertionError("before the work")):
+        assert "does not end in .safetensors" in refused(*words, tmp_path / "x.npz")
+        assert "its folder does not exist; make it" in refused(*words, tmp_path / "no/x.safetensors")
+        (tmp_path / "x.safetensors").mkdir()
+        assert "it is a folder; name a file in it" in refused(*words, tmp_path / "x.safetensors")
     assert "its folder does not exist" in refused(*words, tmp_path / "no" / "x.safetensors")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -32,23 +33,23 @@ def noise(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_world_render_writes_a_set_and_says_what_it_holds(tmp_path: Path, run: Run) -> None:
-    out = tmp_path / "out"
+    out = tmp_path / "my world"
     code, said, err = run("world", "render", out, *SMALL, "--seed", 3, "--covered", 0.3, 0.4)
     assert (code, err) == (0, "")
     lines = said.splitlines()
     assert lines[0] == f"{out}: 54 images, 54 rendered now"
     assert [line.split() for line in lines[1:4]] == [
-        ["role", "people", "images", "cameras"],
-        ["train", "3", "27", "3"],
-        ["query", "3", "3", "3"],
+        ["role", "people", "images"],
+        ["train", "3", "27"],
+        ["query", "3", "3"],
     ]
-    assert lines[-2:] == ["now try", f"halfseen data check world --root {out}"]
+    assert lines[-2:] == ["now try", f"halfseen data check world --root '{out}'"]
     assert re.search(r"^two people have the same look of: build \d+\.\d%, head \d+\.\d%, ", said, re.MULTILINE)
     assert "where something hides the body: " in said
     setting = json.loads((out / "world.json").read_text())["setting"]
     asked = {"ids": 6, "images": 9, "cameras": 3, "height": 32, "width": 16, "seed": 3, "sharing": 0.2}
     assert setting == asked | {"covered": [0.3, 0.4], "occluded": 0.55, "backgrounds": "painted"}
-    code, checked, _ = run(*lines[-1].split()[1:])
+    code, checked, _ = run(*shlex.split(lines[-1])[1:])
     assert (code, checked.splitlines()[-1]) == (0, "no faults")
 
 

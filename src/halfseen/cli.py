@@ -135,6 +135,9 @@ GROUPS: dict[str, Verbs] = {
 def main(words: Sequence[str] | None = None) -> int:
     """Run the verb that `words` (default: the command line) name; returns the exit code."""
     words = list(sys.argv[1:] if words is None else words)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, as by `>&-`; not everybody who prints expects that
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  (until the end)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names may hold what the terminal cannot show

@@ -10,6 +10,7 @@ import torch
 from tyro.conf import Positional
 
 from halfseen import printing
+from halfseen.data.files import check_folder
 from halfseen.data.finding import read_named
 from halfseen.types import InputError
 
@@ -56,3 +57,5 @@ class Report:
             raise InputError(f"--queries is {self.queries}; give a number from 1 to 100, as pictures make pages large")
         if self.device == "cuda" and not torch.cuda.is_available():
             raise InputError("--device cuda: torch finds no such device here; leave it out")
+        if self.out:
+            check_folder(self.out)

@@ -15,7 +15,7 @@ import torch
 from tyro.conf import UseAppendAction
 
 from halfseen import printing
-from halfseen.data.embeddings import Encoded, load_encoded, save_encoded
+from halfseen.data.embeddings import Encoded, check_out, load_encoded, save_encoded
 from halfseen.data.finding import read_named
 from halfseen.evaluate import DISTANCES, evaluate, recall_of, reranked, usual_distance
 from halfseen.ops.distance import CoarseToFine, Distance
@@ -97,6 +97,7 @@ class Encode:
     """Processes that read pictures; 0: none but this."""
 
     def run(self) -> int:
+        check_out(self.out)
         way = Way(self.weights, self.root, self.device, self.autocast, self.workers)
         (encoded,) = way.encode(way.load(), self.data, self.split)
         save_encoded(self.out, encoded)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,7 +69,7 @@ class RenderWorld:
         photos = photos_in(self.backgrounds) if self.backgrounds else ()
         with printing.progress_bar("rendering") as progress:
             report = render_set(Job(self.out, setting, photos, self.device), workers=self.workers, progress=progress)
-        _print_report(report, self.cameras)
+        _print_report(report)
         return 0
 
 
@@ -109,13 +110,13 @@ def _size(text: str) -> tuple[int, int]:
     return height, width
 
 
-def _print_report(report: Report, cameras: int) -> None:
+def _print_report(report: Report) -> None:
     images = sum(count for _, count in report.roles.values())
     done = f"{report.rendered:,} rendered now" if report.rendered else "complete already, so nothing was rendered"
     title = f"{report.out}: {images:,} images, {done}"
-    rows = [[role, f"{people:,}", f"{count:,}", str(cameras)] for role, (people, count) in report.roles.items()]
-    printing.print_table(title, ("role", "people", "images", "cameras"), rows)
+    rows = [[role, f"{people:,}", f"{count:,}"] for role, (people, count) in report.roles.items()]
+    printing.print_table(title, ("role", "people", "images"), rows)
     sharing = ", ".join(f"{part} {share:.1%}" for part, share in report.sharing.items())
     printing.print_line(f"two people have the same look of: {sharing}")
     printing.print_line(f"where something hides the body: {report.covered:.1%} of it on average")
-    printing.print_line(f"now try\nhalfseen data check world --root {report.out}")
+    printing.print_line(f"now try\nhalfseen data check world --root {shlex.quote(str(report.out))}")

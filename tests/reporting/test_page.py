@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
@@ -164,6 +165,18 @@ def test_pictures_are_looked_for_where_they_were_in_training(
         assert "no folder is named for market1501" in refused("report", again)
     (again / RUN).unlink()
     assert "no folder is named for market1501" in refused("report", again)
+
+
+def test_where_nothing_can_be_written_is_said_before_the_work(place: Path, refused: Callable[..., str]) -> None:
+    with mock.patch("halfseen.report.open_run", side_effect=AssertionError("before the work")):
+        said = refused("report", place / "parts", "--out", place / "no/r.html")
+    assert said.endswith("r.html cannot be written: its folder does not exist; make it, or choose another")
+
+
+def test_without_the_best_weights_the_last_are_named(place: Path, refused: Callable[..., str], tmp_path: Path) -> None:
+    shutil.copy(place / "parts/best.safetensors", tmp_path / "last.safetensors")
+    said = refused("report", tmp_path)
+    assert said.endswith("after the first evaluation; let it come so far, or say --weights last")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from halfseen.data.files import check_name, refused, shown, whole
+from halfseen.data.files import check_folder, check_name, refused, shown, whole
 from halfseen.types import Embedding, Facts, InputError, Occlusion
 
 KEYS = ("vectors", "visibility", "pid", "camid", "occlusion")
@@ -69,12 +69,16 @@ def load_encoded(path: Path, *, camid: int) -> Encoded:
     return Encoded(embedding, facts, "camid" in numbers, "occlusion" in numbers)
 
 
-def save_encoded(path: Path, encoded: Encoded) -> None:
-    """Write `encoded` as safetensors, wholly or not at all."""
+def check_out(path: Path) -> None:
+    """Refuse what `save_encoded` cannot write to: a name of another ending, or in no folder."""
     if path.suffix.lower() != ".safetensors":
         raise InputError(f"{shown(path)} does not end in .safetensors, which is what embeddings are written as")
-    if not path.parent.is_dir():  # safetensors would name a temporary file of its own
-        raise InputError(f"{shown(path)} cannot be written: its folder does not exist; make it, or choose another")
+    check_folder(path)  # safetensors would name a temporary file of its own
+
+
+def save_encoded(path: Path, encoded: Encoded) -> None:
+    """Write `encoded` as safetensors, wholly or not at all."""
+    check_out(path)
     arrays = {
         "vectors": encoded.embedding.vectors,
         "visibility": encoded.embedding.visibility,

@@ -49,11 +49,19 @@ def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
             beside.unlink(missing_ok=True)
 
 
+def check_folder(path: Path) -> None:
+    """Refuse a file that is to be written where no folder is: before the work, not after it."""
+    if not path.parent.is_dir():
+        raise InputError(f"{shown(path)} cannot be written: its folder does not exist; make it, or choose another")
+    if path.is_dir():
+        raise InputError(f"{shown(path)} cannot be written: it is a folder; name a file in it")
+
+
 def refused(error: Exception) -> OSError:
     """What the system said, where a library that wrote a file says it in words of its own."""
     text = str(error).partition("\n")[0]
     if number := re.search(r"\(os error (\d+)\)", text):  # safetensors
         return OSError(int(number[1]), os.strerror(int(number[1])))
-    if "unexpected pos" in text:  # torch: less was written than should have been
+    if "unexpected pos" in text or "iostream error" in text:  # torch: not all was written
         return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     return OSError(text)

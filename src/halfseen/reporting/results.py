@@ -97,10 +97,11 @@ def open_run(path: Path, which: Literal["best", "last"] = "best", device: str = 
         raise InputError(f"{shown(path)} does not exist; give a folder that `halfseen train` wrote")
     weights = path / (BEST if which == "best" else LAST)
     if not weights.is_file():
+        other = " or say --weights last" if which == "best" and (path / LAST).is_file() else " or give another folder"
         when = "the first evaluation" if which == "best" else "the last epoch"
         raise InputError(
-            f"{shown(path)} holds no {weights.name}, which `halfseen train` writes after {when}; let it come so far, "
-            f"or give another folder"
+            f"{shown(path)} holds no {weights.name}, which `halfseen train` writes after {when}; let it come so far,"
+            f"{other}"
         )
     checkpoint = path / CHECKPOINT if (path / CHECKPOINT).is_file() else None
     return Run(path.resolve().name, weights, _loaded(weights, device), read_log(path / NAME), checkpoint)
