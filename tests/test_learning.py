@@ -161,6 +161,7 @@ def test_a_gradient_is_shortened_to_the_clip(clip: float | None) -> None:
         ({"speeds": (("backbone", -1.0),)}, "'backbone' learn -1.0 times as fast; give a number of 0 or more"),
         ({"speeds": (("backbone", nan),)}, "'backbone' learn nan times as fast"),
         ({"speeds": (("", 0.0),)}, "recipe.speeds lets nothing learn; leave something above 0"),
+        ({"epochs": 0}, "recipe.epochs is 0, and nothing would be learned; give 1 or more"),
         ({"twins": True}, "tiny learns from single pictures; leave recipe.twins as it is"),
     ],
 )
@@ -168,6 +169,17 @@ def test_recipes_that_cannot_be(changes: Any, said: str, splits: Splits, tmp_pat
     with pytest.raises(InputError, match=said):
         train(TINY, Config(), replace(SGD, **changes), splits, {}, Settings(tmp_path / "out", start="none"))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["people", "images"])
+def test_batches_without_triplets(name: str, splits: Splits, tmp_path: Path) -> None:
+    """They are refused before anything is learned, so that the folder can be used again."""
+    one = replace(SGD, **{name: 1})  # type: ignore[arg-type]  # one of those that are numbers
+    with pytest.raises(InputError, match=rf"recipe.{name} .*1.*, and the loss 'triplet' compares .*; give 2 or more"):
+        train(TINY, Config(), one, splits, {}, Settings(tmp_path / "out", start="none"))
+    assert not (tmp_path / "out" / CHECKPOINT).exists()
+    method = replace(TINY, losses=lambda *given: {"identity": TINY.losses(*given)["identity"]})
+    assert train(method, Config(), one, splits, {}, Settings(tmp_path / "out", start="none"))
 
 
 def test_the_speeds_of_a_methods_own_recipe_may_be_for_what_a_row_lacks() -> None:
@@ -241,8 +253,8 @@ def spoilt(splits: Splits, tmp_path: Path) -> Callable[[int], Training]:
         bad = training.source.batch(list(training.batches)[1]).images
 
         def losses(out: Output, batch: Batch, config: Config) -> dict[str, Tensor]:
-            terms = TINY.losses(out, batch, config)
-            return terms | {"identity": terms["identity"] * nan} if torch.equal(batch.images, bad) else terms
+            loss = TINY.losses(out, batch, config)["identity"]  # one picture a person makes no triplets
+            return {"identity": loss * nan if torch.equal(batch.images, bad) else loss}
 
         training.method = replace(TINY, losses=losses)
         return training

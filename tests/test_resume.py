@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -295,8 +296,19 @@ def test_a_full_disk_leaves_the_checkpoint_before(
     half: Path, splits: Splits, unbroken: Path, small_disk: SmallDisk
 ) -> None:
     before = {path.name: path.read_bytes() for path in half.iterdir() if path.suffix == ".ckpt"}
-    with small_disk(5000), pytest.raises(InputError, match=r"last.ckpt cannot be written .*; choose a folder"):
+    with small_disk(5000), pytest.raises(InputError, match=r"last.ckpt cannot be written .*; make room there"):
         go(splits, half)
     assert {path.name: path.read_bytes() for path in half.iterdir() if path.suffix == ".ckpt"} == before
     assert not list(half.glob(".*"))
     assert_alike(go(splits, half), unbroken)
+
+
+def test_no_room_for_weights_costs_no_steps(splits: Splits, unbroken: Path, tmp_path: Path) -> None:
+    with (
+        mock.patch("halfseen.train.save_weights", side_effect=InputError("no room")),
+        pytest.raises(InputError, match="no room"),
+    ):
+        go(splits, tmp_path / "out")
+    state = json.loads(torch.load(tmp_path / "out" / CHECKPOINT)["state"])
+    assert (state["done"], state["epoch"]) == (20, 9)  # its evaluation is still to come
+    assert_alike(go(splits, tmp_path / "out"), unbroken)

@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import json
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,19 @@ def test_train_prints_scores_and_goes_on(words: list[object], tmp_path: Path, ru
     again = run(*words, "--every", 2)
     assert (again[0], again[1]) == (0, out)
     assert again[2].splitlines()[1:] == ["going on after 6 of 6 steps"]
+
+
+def test_what_an_earlier_training_was_not_scored_under(words: list[object], tmp_path: Path, run: Run) -> None:
+    first = run(*words, "--protocol", "market")
+    assert "not scored" not in first[2]
+    code, out, err = run(*words, "--protocol", "market", "--protocol", "all")
+    assert (code, out) == (0, first[1])
+    *_, told, command = err.splitlines()
+    assert told == "this training was over before, and not scored under all; for that"
+    program, *wanted = shlex.split(command)
+    assert (program, wanted[2]) == ("halfseen", str(tmp_path / "out" / LAST))
+    code, out, _ = run(*wanted, "--json", "--device", "cpu")
+    assert code == 0
 
 
 def test_train_prints_json(words: list[object], tmp_path: Path, run: Run) -> None:

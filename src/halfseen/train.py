@@ -33,7 +33,7 @@ from halfseen.processes import LostError
 from halfseen.recipe import Method, Recipe, learning_rate
 from halfseen.streams import Behind
 from halfseen.training.checkpoints import State, load_checkpoint, save_checkpoint
-from halfseen.training.learning import Said, Step, check_recipe, freeze, learn, make_optimiser
+from halfseen.training.learning import Said, Step, check_recipe, check_triplets, freeze, learn, make_optimiser
 from halfseen.training.log import Log, Meter
 from halfseen.training.settings import Settings, augment_of, no_bar, say_nothing
 from halfseen.training.setup import described, launch
@@ -42,8 +42,7 @@ from halfseen.types import Batch, Embedding, Facts, InputError, Sample, Scores, 
 from halfseen.weights import Card, Plain, make_network, plain, rebuilt, save_weights
 
 CHECKPOINT, BEST, LAST, RUN = "last.ckpt", "best.safetensors", "last.safetensors", "run.json"
-SIDES = ("query", "gallery")
-BAD_BATCH = "bad-batch.safetensors"
+BAD_BATCH, SIDES = "bad-batch.safetensors", ("query", "gallery")
 ALWAYS = ("hidden", "occluder")  # what every method may know in training: it was done to the pictures here
 
 
@@ -115,9 +114,7 @@ class Training:
     def _check_protocols(self) -> None:
         """Better now than after ten epochs: can the set be scored under the protocols that were asked for?"""
         if self.settings.protocols and self.scored:
-            sides = [
-                self._encoded(split, Embedding.of(torch.zeros(len(self.splits.by_name[split]), 1))) for split in SIDES
-            ]
+            sides = [self._encoded(s, Embedding.of(torch.zeros(len(self.splits.by_name[s]), 1))) for s in SIDES]
             evaluate(*sides, distance=Single("euclid"), protocols=self.settings.protocols)
 
     @property
@@ -220,6 +217,7 @@ class Training:
         images, cues = with_twins(batch)
         output = self.module(normalised(self.network, images), cues)
         terms = self.method.losses(output, batch, self.config)
+        check_triplets(terms, self.recipe)
         self.optimiser.zero_grad()
         self.fabric.backward(torch.stack([*terms.values()]).sum())
         losses = {name: term.detach() for name, term in terms.items()}
@@ -246,6 +244,7 @@ class Training:
     def _evaluate(self) -> None:
         """Score the network on queries and gallery, and keep it if it is the best so far."""
         if self.leads and self.scored:
+            self._save_checkpoint()  # the steps are to stay where there is no room for weights
             sides = [self._encoded(split, self._encode(split)) for split in SIDES]
             scores = evaluate(
                 *sides, distance=self.method.distance, protocols=self.settings.protocols, progress=self._listen

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
 from math import isfinite
@@ -23,11 +24,11 @@ from halfseen.encode import cues_for
 from halfseen.methods import METHODS
 from halfseen.ops.metrics import PROTOCOLS, ProtocolName
 from halfseen.recipe import Method, Recipe
-from halfseen.train import BEST, Training, train
+from halfseen.train import BEST, LAST, Training, train
 from halfseen.training.budget import budget
 from halfseen.training.settings import Settings
 from halfseen.training.tiers import TierName, in_tier
-from halfseen.types import InputError
+from halfseen.types import InputError, Scores
 from halfseen.weights import make_network, plain
 
 
@@ -97,7 +98,19 @@ class Train:
         elif scores:
             best = settings.out / BEST
             printing.print_scores(f"{method.name} on {splits.name} after the last epoch; the best is {best}", scores)
+        self._tell_unscored(scores, settings.out / LAST)
         return 0
+
+    def _tell_unscored(self, scores: Mapping[str, Scores], weights: Path) -> None:
+        """A training that was over has the scores of then."""
+        missing = [name for name in dict.fromkeys(self.protocol) if name not in scores]
+        if scores and missing:
+            options = " ".join(f"--protocol {name}" for name in missing)
+            root = f" --root {shlex.quote(str(self.root))}" if self.root else ""
+            printing.print_note(
+                f"this training was over before, and not scored under {', '.join(missing)}; for that\n"
+                f"halfseen evaluate --weights {shlex.quote(str(weights))} --data {self.data}{root} {options}"
+            )
 
     def _settings(self) -> Settings:
         words = (self.method, self.row, self.data, str(self.seed))

@@ -70,6 +70,8 @@ def _speed(name: str, recipe: Recipe) -> float:
 def check_recipe(method: Method, recipe: Recipe, network: nn.Module, processes: int, steps: int) -> None:
     """Refuse what cannot be, in epochs of so many `steps`; speeds of a method's own recipe or of a tier may be for
     parts that some networks lack."""
+    if not recipe.epochs:
+        raise InputError("recipe.epochs is 0, and nothing would be learned; give 1 or more")
     for name, resting in method.rests.items():
         if resting >= recipe.epochs * steps:
             raise InputError(
@@ -102,6 +104,16 @@ def check_recipe(method: Method, recipe: Recipe, network: nn.Module, processes: 
             raise InputError(
                 f"recipe.speeds has {beginning!r} learn {factor} times as fast; give a number of 0 or more"
             )
+
+
+def check_triplets(terms: Iterable[str], recipe: Recipe) -> None:
+    """Refuse batches in which losses of these names find no triplet: they would be 0, and nobody would hear of it."""
+    least = min(recipe.people, recipe.images)
+    if least < 2 and (names := [name for name in terms if "triplet" in name]):
+        raise InputError(
+            f"recipe.people is {recipe.people} and recipe.images {recipe.images}, and the loss {names[0]!r} compares "
+            f"pictures of one person with those of another; give 2 or more of either"
+        )
 
 
 def learn(optimiser: Optimizer, network: nn.Module, losses: Iterable[Tensor], clip: float | None) -> Tensor:
