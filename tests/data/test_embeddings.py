@@ -281,7 +281,7 @@ def small() -> Encoded:
 def test_an_unwritable_target_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "taken.safetensors").mkdir()
     for target in ("nowhere/a.safetensors", "taken.safetensors"):
-        with pytest.raises(InputError, match=f"{target} cannot be written.*; (choose a folder|make it)"):
+        with pytest.raises(InputError, match=f"{target} cannot be written.*; (name a file|make it)"):
             save_encoded(tmp_path / target, small())
     assert [p.name for p in tmp_path.rglob("*")] == ["taken.safetensors"]
 

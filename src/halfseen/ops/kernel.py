@@ -82,12 +82,12 @@ def mean_of_parts(query: Side, gallery: Side, precision: Precision, empty: float
     def fill(rows: slice, out: Tensor) -> None:
         some = query.rows(rows)
         scaled = (some.vectors * (-2 * some.scale[:, :, None])).to(dtype)
+        bands = [(band, some.rows(band).evened(), _evened(scaled[band])) for band in _tiles(out.shape[0], TILE[0])]
         for columns in _tiles(out.shape[1], TILE[1]):
             others = gallery.rows(columns).evened()
             vectors = others.vectors.to(dtype)
-            for band in _tiles(out.shape[0], TILE[0]):
-                asked, place = some.rows(band).evened(), out[band, columns]
-                tile = _sum_of_parts(asked, others, _evened(scaled[band]), vectors)
+            for band, asked, factors in bands:
+                tile, place = _sum_of_parts(asked, others, factors, vectors), out[band, columns]
                 weight = asked.weight @ others.weight.T
                 tile.div_(weight).masked_fill_(weight == 0, empty)
                 place.copy_(tile[: place.shape[0], : place.shape[1]])
