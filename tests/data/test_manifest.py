@@ -96,6 +96,25 @@ def test_text_pids_are_numbered_in_sorted_order(tmp_path: Path) -> None:
     assert [s.pid for s in huge.gallery + huge.query] == [0, 1]
 
 
+def test_whole_numbers_may_be_stored_as_floats(tmp_path: Path) -> None:
+    """As pandas does as soon as one of a column is missing."""
+    floats = [1.0, -1.0, 2.0]
+    columns = {"pid": floats, "camid": floats, "occlusion": [3.0, float("nan"), 2.0]}
+    table = {"path": ["a", "b", "c"], "split": ["query", "gallery", "gallery"], **columns}
+    pq.write_table(pa.table(table), tmp_path / "manifest.parquet")
+    rows = "path,pid,split,camid,occlusion\na,1.0,query,1.0,3.0\nb,-1.0,gallery,-1.0,\nc,2.0,gallery,2.0,2.0\n"
+    for path in (tmp_path / "manifest.parquet", written(tmp_path, rows)):
+        splits = read_set("manifest", path)
+        found = [(s.pid, s.camid, s.occlusion.value) for s in splits.query + splits.gallery]
+        assert found == [(1, 1, 3), (-1, -1, 0), (2, 2, 2)]
+        assert splits.notes == ()
+
+
+def test_somebody_may_be_called_nan(tmp_path: Path) -> None:
+    splits = read_set("manifest", written(tmp_path, "path,pid,split\na,Nan,gallery\nb,grandpa,query\n"))
+    assert [s.pid for s in splits.gallery + splits.query] == [0, 1]
+
+
 def test_unknown_columns_and_empty_splits_are_noted(tmp_path: Path) -> None:
     splits = read_set("manifest", written(tmp_path, ",path,pid,split,Ocllusion\n0,a,1,train,2\n"))
     assert splits.notes == (
@@ -129,6 +148,13 @@ BAD = {
     "no path": ("path,pid,split\n ,1,train\n", "line 2, column path: ' ' is no path"),
     "zero byte": ("path,pid,split\na\0b,1,train\n", "line 2, column path: 'a\\x00b' is no path"),
     "no pid": ("path,pid,split\na,,train\n", "line 2, column pid: is empty"),
+    "NaN among numbers": ("path,pid,split\na,1.0,train\nb,NaN,train\n", "line 3, column pid: is NaN; say who this is"),
+    "NaN after junk": ("path,pid,split\na,-1.0,gallery\nb,nan,train\n", "line 3, column pid: is nan; say who this is"),
+    "names and junk": (
+        "path,pid,split\na,ann,train\nb,-1.0,gallery\n",
+        "line 3, column pid: -1.0 is below 0, which marks junk, but people here have names ('ann') and junk has none; ",
+    ),
+    "no number and junk": ("path,pid,split\na,1.5,train\nb,-1,gallery\n", "line 3, column pid: -1 is below 0, which"),
     "junk to find": ("path,pid,split\na,-1,query\n", "line 2, column pid: -1 is below 0, which marks junk"),
     "not UTF-8": (b"path,pid,split\na,1,train\nb\xe4,1,train\n", "line 3, column path: 'b\\udce4' is not UTF-8"),
     "UTF-16": (GOOD.encode("utf-16"), "line 1: there is no column path and no column pid and no column split; found '"),
@@ -174,6 +200,10 @@ def test_bad_csv(content: str | bytes, message: str, tmp_path: Path) -> None:
         ({"path": ["a", "b"], "pid": [1, 2], "split": ["train", "no"]}, "row 2, column split: 'no' is not one of"),
         ({"path": ["a"], "pid": [1], "split": [None]}, "row 1, column split: '' is not one of"),
         ({"path": ["a"], "pid": [1], "split": ["train"], "camid": [1.5]}, "row 1, column camid: '1.5' is not a whole"),
+        (
+            {"path": ["a", "b"], "pid": [1.0, float("nan")], "split": ["query", "gallery"]},
+            "row 2, column pid: is empty; say who this is",
+        ),
         ({"path": ["a"], "pid": [1]}, "there is no column split; found 'path', 'pid'"),
         ({"path": pa.array([], pa.string()), "pid": [], "split": []}, " holds no rows"),
         (

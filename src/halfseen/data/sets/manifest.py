@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Set
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,25 @@ import pyarrow.parquet as pq
 
 from halfseen.data.files import whole
 from halfseen.data.sets.folders import DataSet, Listing, Reading, exists, find_root, shortened
-from halfseen.data.sets.tables import Columns, Row, camid_in, checked_row, is_whole, occlusion_in, path_in, read_rows
+from halfseen.data.sets.tables import (
+    Columns,
+    Row,
+    camid_in,
+    checked_row,
+    occlusion_in,
+    path_in,
+    read_rows,
+    whole_number,
+)
 from halfseen.types import InputError, Sample, Splits
 
 COLUMNS = Columns(needed=("path", "pid", "split"), optional=("camid", "time", "occlusion"))
 EVERY = COLUMNS.needed + COLUMNS.optional
 EXPORTED = ("occluder", "covered", "kept", "original")  # what `data export` tells other programs besides
+MISSING = ("", "nan")  # how tables say that a number is not known
 CAMERAS = {"train": 0, "query": 0, "gallery": 1}  # split → camid where the manifest names none
+
+_NEGATIVE = re.compile(r"-[0-9]+(\.[0-9]*)?$")
 
 
 def read(root: Path, _variant: str) -> Reading:
@@ -84,15 +97,33 @@ def _reading(folder: Path, rows: list[Row], notes: tuple[str, ...]) -> Reading:
 def _number_people(rows: list[Row]) -> tuple[list[int], list[str]]:
     """The pids if all are whole numbers; otherwise people are numbered in the sorted order of what they are called."""
     texts = [row.text("pid") for row in rows]
-    if "" in texts:
-        raise rows[texts.index("")].refuse("pid", "is empty; say who this is, by a number or a name")
-    if all(map(is_whole, texts)):
-        return [int(text) for text in texts], []
+    pids = [whole_number(text) for text in texts]
+    whole_pids = [pid for pid in pids if pid is not None]
+    if len(whole_pids) == len(rows):
+        return whole_pids, []
+    _check_names(rows, {text for text, pid in zip(texts, pids, strict=True) if pid is None})
     numbers = {text: number for number, text in enumerate(sorted(set(texts)))}
     note = (
         f"not all pids are whole numbers: people were numbered from 0 in sorted order: {shortened(map(repr, numbers))}"
     )
     return [numbers[text] for text in texts], [note]
+
+
+def _check_names(rows: list[Row], names: Set[str]) -> None:
+    """Refuse rows that name nobody, or junk, which has no name; `names` are the pids that are not whole numbers."""
+    missing = all(name.lower() in MISSING for name in names)  # beside others it may be what somebody is called
+    for row in rows:
+        text = row.text("pid")
+        if text == "" or (missing and text in names):
+            told = f"is {text}" if text else "is empty"
+            raise row.refuse("pid", f"{told}; say who this is, by a number or a name")
+        if not missing and _NEGATIVE.match(text):
+            raise row.refuse(
+                "pid",
+                f"{text} is below 0, which marks junk, but people here have names "
+                f"({shortened(map(repr, sorted(names)))}) and junk has none; number all people from 0 on, or remove "
+                f"the row",
+            )
 
 
 def _sample(folder: Path, row: Row, pid: int) -> tuple[str, Sample]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ from halfseen.types import InputError, Occlusion
 
 OCCLUSIONS = {str(int(o)): o for o in Occlusion} | {o.name.lower(): o for o in Occlusion}
 
-_INTEGER = re.compile(r"-?[0-9]{1,18}")  # fits 64 bits
+_INTEGER = re.compile(r"(-?[0-9]{1,18})(\.0*)?")  # fits 64 bits; 1.0 is what tools write where others are missing
+_EXACT = 2**53  # up to here every whole number is a float
 
 
 class Columns(NamedTuple):
@@ -42,9 +44,10 @@ class Row:
         return InputError(f"{self.place}, column {column}: {problem}")
 
 
-def is_whole(text: str) -> bool:
-    """Whether `text` is a whole number of 64 bits."""
-    return bool(_INTEGER.fullmatch(text))
+def whole_number(text: str) -> int | None:
+    """The number of 64 bits that `text` is, 12 or 12.0; None if it is none."""
+    match = _INTEGER.fullmatch(text)
+    return int(match[1]) if match else None
 
 
 def path_in(row: Row) -> PurePosixPath:
@@ -55,15 +58,18 @@ def path_in(row: Row) -> PurePosixPath:
 
 
 def camid_in(row: Row) -> int:
-    if not is_whole(row.text("camid")):
+    number = whole_number(row.text("camid"))
+    if number is None:
         raise row.refuse(
             "camid", f"{row.text('camid')!r} is not a whole number; number the cameras, or drop the column"
         )
-    return int(row.text("camid"))
+    return number
 
 
 def occlusion_in(row: Row) -> Occlusion:
     text = row.text("occlusion").lower() or "unknown"
+    number = whole_number(text)
+    text = text if number is None else str(number)
     if text not in OCCLUSIONS:
         raise row.refuse("occlusion", f"{text!r} is not one of {', '.join(OCCLUSIONS)}; write one of these or nothing")
     return OCCLUSIONS[text]
@@ -132,12 +138,19 @@ def _parquet_rows(path: Path, columns: Columns) -> Iterator[Row]:
 
 
 def _text(value: Any) -> str:
-    """A Parquet cell as a CSV file would hold it; bytes that are not UTF-8 become what `checked_row` refuses."""
+    """A Parquet cell as a CSV file would hold it; bytes that are not UTF-8 become what `checked_row` refuses.
+
+    A column of whole numbers of which one is missing is often stored as floats with a NaN: these are 1 and nothing.
+    """
     try:
         cell = value.as_py()
     except UnicodeDecodeError as error:
         cell = error.object
-    return "" if cell is None else cell.decode("utf-8", "surrogateescape") if isinstance(cell, bytes) else str(cell)
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return ""
+    if isinstance(cell, float) and cell.is_integer() and abs(cell) <= _EXACT:
+        return str(int(cell))
+    return cell.decode("utf-8", "surrogateescape") if isinstance(cell, bytes) else str(cell)
 
 
 def _checked_header(place: str, cells: list[str], columns: Columns) -> list[str]:

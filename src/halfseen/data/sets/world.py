@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from halfseen.data.sets.folders import DataSet, Listing, Reading, exists, find_root
-from halfseen.data.sets.tables import Columns, Row, camid_in, is_whole, occlusion_in, path_in, read_rows
+from halfseen.data.sets.tables import Columns, Row, camid_in, occlusion_in, path_in, read_rows, whole_number
 from halfseen.types import InputError, Occlusion, Sample
 
 TABLE, CARD, CHUNKS = "world.csv", "world.json", ".chunks"  # CHUNKS is there only until all pictures are
@@ -71,9 +71,10 @@ def _samples(folder: Path, rows: list[Row]) -> Mapping[str, list[Sample]]:
 
 def _pid(row: Row) -> int:
     text = row.text("pid")
-    if not is_whole(text) or int(text) < 0:
+    number = whole_number(text)
+    if number is None or number < 0:
         raise row.refuse("pid", f"{text!r} is not a number from 0 on; copy world.csv anew, or write one")
-    return int(text)
+    return number
 
 
 WORLD = DataSet(
