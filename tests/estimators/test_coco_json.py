@@ -121,6 +121,35 @@ def test_other_pictures(tmp_path: Path) -> None:
     assert load_people(save(tmp_path / "a.json", []), NAMES) == {}  # it looked, and there was nobody
 
 
+def test_a_picture_of_another_folder_is_another_picture(tmp_path: Path) -> None:
+    entries = [{"image_id": name, "keypoints": person()} for name in NAMES]
+    others = [{"image_id": f"gt_bbox/{Path(name).name}", "keypoints": person(9)} for name in NAMES]
+    assert found(save(tmp_path / "a.json", others + entries)) == {name: near(person()) for name in NAMES}
+    with pytest.raises(InputError, match=r"tells of other pictures \('gt_bbox/0001_c1_00\.jpg'\)"):
+        load_people(save(tmp_path / "a.json", others), NAMES)
+
+
+def test_a_picture_has_one_name(tmp_path: Path) -> None:
+    entries = [{"image_id": called, "keypoints": person()} for called in (NAMES[0], "0001_c1_00.jpg")]
+    said = r"a\.json: '0001_c1_00\.jpg' means 'query/0001_c1_00\.jpg', as does 'query/0001_c1_00\.jpg'; leave out"
+    with pytest.raises(InputError, match=said):
+        load_people(save(tmp_path / "a.json", entries), NAMES)
+    entries[1]["image_id"] = f"./{NAMES[0]}"  # the same name
+    assert found(save(tmp_path / "a.json", entries)) == {NAMES[0]: near(person(), person())}
+
+
+def test_a_picture_is_told_of_in_one_file(tmp_path: Path) -> None:
+    for file in ("a.json", "b.json"):
+        save(tmp_path / file, [{"image_id": NAMES[0], "keypoints": person()}])
+    with pytest.raises(InputError, match=r"b\.json: tells of 'query/0001_c1_00\.jpg', as does .*a\.json; keep the one"):
+        load_people(tmp_path, NAMES)
+
+
+def test_a_name_that_is_null_is_none(tmp_path: Path) -> None:
+    entry = {"file_name": None, "image_id": NAMES[0], "keypoints": person()}
+    assert found(save(tmp_path / "a.json", [entry])) == {NAMES[0]: near(person())}
+
+
 def changed(place: int, value: Any) -> list[Any]:
     return [*FLAT[:place], value, *FLAT[place + 1 :]]
 
@@ -146,6 +175,27 @@ BAD: dict[str, tuple[Any, str]] = {
     "below 0": ([{"image_id": NAMES[0], "keypoints": changed(2, -0.5)}], "nose is .*scores from 0 to 1"),
     "no images": ({"annotations": [{"image_id": 1, "keypoints": FLAT}]}, "annotations without 'images'"),
     "no such image": ({"images": [], "annotations": [{"image_id": 1, "keypoints": FLAT}]}, "annotations without 1;"),
+    "images of numbers": ({"images": {"a": 1}, "annotations": []}, "whose `images` are no list of objects; let"),
+    "no annotations": ({"images": [], "annotations": None}, "whose `annotations` are no list of objects; let"),
+    "annotated numbers": ({"images": [], "annotations": [5]}, "whose `annotations` are no list of objects; let"),
+    "a number for a name": (
+        {"images": [{"id": 1, "file_name": 5}], "annotations": []},
+        "image 0: its `file_name` is 5; ",
+    ),
+    "null for a name": (
+        {"images": [{"id": 1, "file_name": None}], "annotations": []},
+        "`file_name` is null; it must be te",
+    ),
+    "a list for a number": (
+        {"images": [{"id": [1], "file_name": "a"}], "annotations": []},
+        r"image 0: its `id` is \[1\]",
+    ),
+    "no id": ({"images": [{"file_name": "a"}], "annotations": []}, "image 0: there is no `id`; give it one"),
+    "two of one id": (
+        {"images": [{"id": 1, "file_name": "a"}, {"id": 1, "file_name": NAMES[0]}], "annotations": []},
+        "image 1: the id 1 is 'a' already, and now 'query/0001_c1_00.jpg'; give each its own",
+    ),
+    "no image_id": ({"images": [], "annotations": [{"keypoints": FLAT}]}, "annotation 0: there is no `image_id`"),
     "a flag of 3": (
         {"images": [{"id": 1, "file_name": NAMES[0]}], "annotations": [{"image_id": 1, "keypoints": [3] * 51}]},
         "annotation 0 .*scores from 0 to 2",

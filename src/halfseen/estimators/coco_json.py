@@ -35,7 +35,7 @@ def load_people(path: Path, names: Sequence[str]) -> dict[str, People]:
     """Of the pictures `names` those that the file at `path`, or the files in that folder, tell of: their people.
 
     A tool may call a picture by its path, by the end of it, or by its name without folder and ending, as long as that
-    means one picture.
+    means one picture and all of the picture's people are told of at one place.
     """
     files = sorted(path.rglob("*.json")) if path.is_dir() else [path]
     if not files:
@@ -82,26 +82,43 @@ def check_places(path: Path, names: Sequence[str], joints: Tensor) -> None:
 
 
 class _Meanings:
-    """Which of the pictures `names` may be meant by a word."""
+    """Which of the pictures `names` may be meant by a word, and by which each was meant before."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        self.names: dict[str, list[str]] = defaultdict(list)
+        self.ends: dict[str, list[str]] = defaultdict(list)
+        self.wholes: dict[str, list[str]] = defaultdict(list)
+        self.told: dict[str, tuple[str, str]] = {}
         for name in names:
             for word in dict.fromkeys(_words_for(name)):
-                self.names[word].append(name)
+                self.ends[word].append(name)
+            for word in {str(path := PurePosixPath(name)), str(path.with_suffix(""))}:
+                self.wholes[word].append(name)
 
     def find(self, called: str, where: str) -> str | None:
-        """The picture that is `called` so, by a whole path or any end of it; None: a picture of another set."""
-        parts = called.replace("\\", "/").split("/")
-        for start in range(len(parts)):
-            found = self.names.get("/".join(parts[start:]), [])
-            if len(found) > 1:
-                raise InputError(
-                    f"{where}: {called!r} may be {found[0]!r} or {found[1]!r}; name pictures by their paths in the set"
-                )
-            if found:
-                return found[0]
-        return None
+        """The picture that is `called` so in the file `where`; None: a picture of another set.
+
+        What is called is an end of its path in the set, or ends in all of that, below wherever the tool found the set.
+        Pictures of other folders may have the same name, so an end is not looked for in an end.
+        """
+        path = PurePosixPath(called.replace("\\", "/"))
+        below = (str(PurePosixPath(*path.parts[start:])) for start in range(1, len(path.parts)))
+        found = self.ends.get(str(path)) or next((self.wholes[word] for word in below if word in self.wholes), [])
+        if len(found) > 1:
+            raise InputError(
+                f"{where}: {called!r} may be {found[0]!r} or {found[1]!r}; name pictures by their paths in the set"
+            )
+        if not found:
+            return None
+        before, there = self.told.setdefault(found[0], (str(path), where))
+        if before != str(path):
+            place = "" if there == where else f" in {there}"
+            raise InputError(
+                f"{where}: {called!r} means {found[0]!r}, as does {before!r}{place}; "
+                f"leave out what the tool says of pictures that are not the set's"
+            )
+        if there != where:
+            raise InputError(f"{where}: tells of {found[0]!r}, as does {there}; keep the one that is to count")
+        return found[0]
 
 
 def _words_for(name: str) -> Iterator[str]:
@@ -133,28 +150,55 @@ def _people_in(content: Any, alone: str, where: str) -> Iterator[Named]:
                 yield called, _person(entry, f"{where}: person {number} of {called!r}")
     elif isinstance(content, list):
         for number, entry in enumerate(content):
-            called = (
-                next((entry[key] for key in ("file_name", "image_id") if key in entry), alone)
-                if isinstance(entry, dict)
-                else alone
-            )
+            named = entry if isinstance(entry, dict) else {}
+            called = next((named[key] for key in ("file_name", "image_id") if named.get(key) is not None), alone)
             yield str(called), _person(entry, f"{where}: entry {number} (picture {called!r})")
     else:
         raise InputError(f"{where}: neither COCO's results or annotations nor people by picture; see docs/data.md")
 
 
 def _annotated(content: Mapping[str, Any], where: str) -> Iterator[Named]:
-    try:
-        called = {image["id"]: image["file_name"] for image in content["images"]}
-        entries = [(called[entry["image_id"]], entry) for entry in content["annotations"] if "keypoints" in entry]
-    except (KeyError, TypeError) as error:
-        raise InputError(
-            f"{where}: COCO annotations without {error}; each needs image_id, and its image in `images`"
-        ) from None
-    for number, (name, entry) in enumerate(entries):
+    called: dict[int | str, str] = {}
+    for number, image in enumerate(_objects(content, "images", where)):
+        what = f"{where}: image {number}"
+        id, name = _entry(image, "id", what, int, str), _entry(image, "file_name", what, str)
+        if id in called:
+            raise InputError(f"{what}: the id {id!r} is {called[id]!r} already, and now {name!r}; give each its own")
+        called[id] = name
+    entries = [entry for entry in _objects(content, "annotations", where) if "keypoints" in entry]
+    for number, entry in enumerate(entries):
+        id = _entry(entry, "image_id", f"{where}: annotation {number}", int, str)
+        if id not in called:
+            raise InputError(
+                f"{where}: COCO annotations without {id!r}; each needs image_id, and its image in `images`"
+            )
+        name = called[id]
         person = _person(entry, f"{where}: annotation {number} (picture {name!r})", highest=SEEN)
         person[:, 2] /= SEEN
         yield name, person
+
+
+def _objects(content: Mapping[str, Any], key: str, where: str) -> list[Mapping[str, Any]]:
+    """The list of objects that COCO's annotations have under `key`."""
+    if key not in content:
+        raise InputError(f"{where}: COCO annotations without {key!r}; they need `images` and `annotations`")
+    entries = content[key]
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise InputError(
+            f"{where}: COCO annotations whose `{key}` are no list of objects; let the tool write them again, as "
+            f"docs/data.md shows them"
+        )
+    return entries
+
+
+def _entry(entry: Mapping[str, Any], key: str, what: str, *types: type) -> Any:
+    """What `entry` has under `key`, of one of these `types`."""
+    if key not in entry:
+        raise InputError(f"{what}: there is no `{key}`; give it one")
+    if type(entry[key]) not in types:
+        allowed = " or ".join({int: "a whole number", str: "text in quotes"}[each] for each in types)
+        raise InputError(f"{what}: its `{key}` is {json.dumps(entry[key])[:60]}; it must be {allowed}")
+    return entry[key]
 
 
 def _person(entry: Any, what: str, highest: int = 1) -> People:
