@@ -154,6 +154,34 @@ def test_slices_are_the_same_rows_of_both(rows: slice | Tensor) -> None:
     assert len(some) == len(torch.arange(5)[rows])
 
 
+def hollow() -> Embedding:
+    """Of four rows and three parts, invisible NaN in row 2, part 1."""
+    vectors, visibility = torch.rand(4, 3, 2), torch.ones(4, 3)
+    vectors[2, 1], visibility[2, 1], visibility[3, 0] = math.nan, 0, 0
+    return Embedding(vectors, visibility)
+
+
+def test_what_was_replaced_is_known_and_goes_with_its_rows() -> None:
+    got = hollow()
+    assert got.replaced.nonzero().tolist() == [[2, 1]]
+    assert got[1:3].replaced.nonzero().tolist() == [[1, 1]]
+    assert got[torch.tensor([0, 2, 2])].replaced.nonzero().tolist() == [[1, 1], [2, 1]]
+    joined = Embedding.joined([got, got[2:]])
+    assert joined.replaced.nonzero().tolist() == [[2, 1], [4, 1]]
+    assert torch.equal(joined.vectors, torch.cat([got.vectors, got.vectors[2:]]))
+    assert torch.equal(joined.visibility, torch.cat([got.visibility, got.visibility[2:]]))
+    assert not Embedding.of(torch.rand(2, 3)).replaced.any()
+
+
+def test_who_takes_all_for_seen_is_told_what_is_not_there() -> None:
+    said = (
+        "^the query's row 2, part 1 holds NaN.* and is invisible, but taking all for seen looks at every part, seen or"
+    )
+    with pytest.raises(InputError, match=said):
+        hollow().all_seen("the query's ")
+    assert hollow()[:2].all_seen().visibility.all()
+
+
 def test_embeddings_cannot_be_changed() -> None:
     embedding = Embedding.of(torch.rand(2, 3))
     with pytest.raises(dataclasses.FrozenInstanceError):

@@ -57,13 +57,13 @@ def encode(
         raise InputError(f"{len(samples)} pictures in batches of {look.batch} are nothing to encode; give some of each")
     device = next(network.parameters()).device
 
-    def fetched(output: Any) -> tuple[Tensor, Tensor]:
+    def fetched(output: Any) -> Embedding:
         embedding = method.embed(output)
-        return embedding.vectors.cpu(), embedding.visibility.cpu()
+        return Embedding(embedding.vectors.cpu(), embedding.visibility.cpu(), embedding.replaced.cpu())
 
     needed = method.needs["test"]
     told = {*needed, "hidden"} if needed else needed  # no estimator would have seen what an edit covers
-    parts: list[tuple[Tensor, Tensor]] = []
+    parts: list[Embedding] = []
     behind, begun, done = Behind(device, fetched), 0, 0
     made = closing(_batches(samples, look, cues, device))
     with freed_kept(device.type), testing(network), torch.inference_mode(), made as batches:
@@ -74,11 +74,10 @@ def encode(
             begun += len(images)
             for _, part in behind.add(output, last=begun == len(samples)):
                 parts.append(part)
-                done += len(part[0])
+                done += len(part)
                 if progress:
                     progress(done, len(samples))
-    vectors, visibility = (torch.cat(column) for column in zip(*parts, strict=True))
-    return Embedding(vectors, visibility)
+    return Embedding.joined(parts)
 
 
 def _batches(

@@ -18,7 +18,7 @@ from halfseen import printing
 from halfseen.data.embeddings import Encoded, check_out, load_encoded, save_encoded
 from halfseen.data.finding import read_named
 from halfseen.evaluate import DISTANCES, evaluate, recall_of, reranked, usual_distance
-from halfseen.ops.distance import CoarseToFine, Distance
+from halfseen.ops.distance import GALLERY, QUERY, CoarseToFine, Distance
 from halfseen.ops.metrics import PROTOCOLS, ProtocolName, Recall
 from halfseen.types import InputError, Scores
 
@@ -190,7 +190,10 @@ class Evaluate:
             return sides
         if isinstance(sides.distance, CoarseToFine):  # whose visibilities are shares of one
             return sides._replace(distance=replace(sides.distance, confidence="none"))
-        query, gallery = (replace(side, embedding=side.embedding.all_seen()) for side in sides[:2])
+        query, gallery = (
+            replace(side, embedding=side.embedding.all_seen(whose))
+            for side, whose in zip(sides[:2], (QUERY, GALLERY), strict=True)
+        )
         return sides._replace(query=query, gallery=gallery)
 
     def _distance(self, usual: Distance) -> Distance:

@@ -6,8 +6,8 @@ or `Scores`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import InitVar, dataclass, field
 from enum import IntEnum
 from pathlib import Path
 from typing import TypeAlias
@@ -140,14 +140,17 @@ class Batch:
 class Embedding:
     """`vectors` float [N,P,D] and `visibility` float [N,P] in 0..1; a global descriptor is P = 1.
 
-    Any float type (for visibility bool too) is taken and kept as float32. What an invisible part holds is
-    never looked at: it may be anything, even NaN.
+    Any float type (for visibility bool too) is taken and kept as float32. What an invisible part holds may be anything,
+    even NaN: that reads as zero, and `replaced` bool [N,P] says where, for those who look at invisible parts too.
+    Rows of another embedding bring theirs as `lost`.
     """
 
     vectors: Tensor
     visibility: Tensor
+    replaced: Tensor = field(init=False)
+    lost: InitVar[Tensor | None] = None
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, lost: Tensor | None) -> None:
         _check_shapes(self.vectors, self.visibility)
         for name, values in (("vectors", self.vectors), ("visibility", self.visibility)):
             if not values.is_floating_point() and (name, values.dtype) != ("visibility", torch.bool):
@@ -162,6 +165,7 @@ class Embedding:
             )
         seen = self.visibility >= FAINTEST_VISIBILITY
         object.__setattr__(self, "visibility", torch.where(seen, self.visibility, 0.0))
+        object.__setattr__(self, "replaced", torch.zeros_like(seen) if lost is None else lost)
         self._check_values(seen)
 
     def _check_values(self, seen: Tensor) -> None:
@@ -176,16 +180,35 @@ class Embedding:
                 f"give the parts visibility 0"
             )
         object.__setattr__(self, "vectors", torch.where(bad[:, :, None], 0.0, self.vectors))
+        object.__setattr__(self, "replaced", self.replaced | bad)
+
+    def check_held(self, by: str, whose: str = "", parts: slice = slice(None)) -> None:
+        """Refuse to be looked at `by` something whatever is visible, if values of `parts` had to be replaced."""
+        looked_at = torch.zeros_like(self.replaced)
+        looked_at[:, parts] = True
+        if (self.replaced & looked_at).any():
+            row, part = (self.replaced & looked_at).nonzero()[0].tolist()
+            raise InputError(
+                f"{whose}row {row}, part {part} holds NaN, infinite or huge values and is invisible, but {by}, seen or "
+                f"not; encode those images again, or compare visible parts alone"
+            )
 
     def __len__(self) -> int:
         return self.vectors.shape[0]
 
-    def all_seen(self) -> Embedding:
+    def all_seen(self, whose: str = "") -> Embedding:
         """The same with every part visible, as if nothing told which are."""
+        self.check_held("taking all for seen looks at every part", whose)
         return Embedding.of(self.vectors)
 
     def __getitem__(self, rows: slice | Tensor) -> Embedding:
-        return Embedding(self.vectors[rows], self.visibility[rows])
+        return Embedding(self.vectors[rows], self.visibility[rows], self.replaced[rows])
+
+    @staticmethod
+    def joined(some: Sequence[Embedding]) -> Embedding:
+        """One below the other."""
+        columns = ([e.vectors for e in some], [e.visibility for e in some], [e.replaced for e in some])
+        return Embedding(*map(torch.cat, columns))
 
     @staticmethod
     def of(vectors: Tensor, visibility: Tensor | None = None) -> Embedding:

@@ -125,6 +125,16 @@ def small() -> Encoded:
     return Encoded(Embedding.of(torch.rand(2, 3)), Facts(*torch.zeros(3, 2, dtype=torch.int64)))
 
 
+def test_a_file_tells_again_which_values_were_replaced(tmp_path: Path) -> None:
+    vectors, visibility = torch.rand(2, 3, 2), torch.ones(2, 3)
+    vectors[1, 2], visibility[1, 2] = torch.nan, 0
+    embedding = Embedding(vectors, visibility)
+    save_encoded(tmp_path / "a.safetensors", Encoded(embedding, small().facts))
+    again = load_encoded(tmp_path / "a.safetensors", camid=0).embedding
+    assert torch.equal(again.vectors, embedding.vectors)
+    assert again.replaced.tolist() == [[False] * 3, [False, False, True]]
+
+
 @pytest.mark.skipif(os.name != "posix", reason="no such modes elsewhere")
 def test_what_is_saved_may_be_read_by_all(tmp_path: Path) -> None:
     save_encoded(tmp_path / "a.safetensors", small())

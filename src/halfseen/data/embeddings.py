@@ -79,8 +79,9 @@ def check_out(path: Path) -> None:
 def save_encoded(path: Path, encoded: Encoded) -> None:
     """Write `encoded` as safetensors, wholly or not at all."""
     check_out(path)
+    replaced = encoded.embedding.replaced[:, :, None]  # what is read again knows of them too
     arrays = {
-        "vectors": encoded.embedding.vectors,
+        "vectors": torch.where(replaced, torch.nan, encoded.embedding.vectors),
         "visibility": encoded.embedding.visibility,
         "pid": encoded.facts.pids.clone(),  # safetensors refuses tensors that share memory, as constant facts may
     }

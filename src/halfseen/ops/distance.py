@@ -23,6 +23,7 @@ from halfseen.ops.kernel import (
     Precision,
     Side,
     check_choice,
+    check_pair,
     mean_of_pairs,
     mean_of_parts,
     side_of,
@@ -35,13 +36,9 @@ FineMetric: TypeAlias = Literal["cosine", "unit-euclid"]
 Confidence: TypeAlias = Literal["both", "query", "gallery", "none"]
 Cut: TypeAlias = Literal["sum", "first"]
 
+QUERY, GALLERY = "the query's ", "the gallery's "  # in sentences
 BLOCK_BYTES = 64 * 2**20  # of one block of distances
 PIECE_BYTES = 4 * 2**20  # of the vectors that fine distances look at together
-
-
-def _between_sides(self: Single | VisibleParts, query: Embedding, gallery: Embedding) -> Fill:
-    check_pair(query, gallery)
-    return mean_of_parts(self.side(query), self.side(gallery), self.precision, self.empty)
 
 
 @dataclass(frozen=True)
@@ -52,18 +49,21 @@ class Single:
     metric: Metric = "cosine"
     precision: Precision = "float32"
 
-    between = _between_sides
-
     def __post_init__(self) -> None:
         check_choice("metric", self.metric, Metric)
         check_choice("precision", self.precision, Precision)
 
-    def side(self, embedding: Embedding) -> Side:
+    def between(self, query: Embedding, gallery: Embedding) -> Fill:
+        check_pair(query, gallery)
+        return mean_of_parts(self.side(query, QUERY), self.side(gallery, GALLERY), self.precision, self.empty)
+
+    def side(self, embedding: Embedding, whose: str = "") -> Side:
         if (parts := embedding.vectors.shape[1]) > 1:
             raise InputError(
                 f"the embeddings have {parts} parts, and a single-vector distance takes one; "
                 f"use a distance of visible parts, or keep one part only"
             )
+        embedding.check_held("a single-vector distance looks at every part", whose)
         return side_of(embedding.vectors, torch.ones_like(embedding.visibility), self.metric)
 
     @property
@@ -84,8 +84,6 @@ class VisibleParts:
     on_empty: OnEmpty = "inf"
     precision: Precision = "float32"
 
-    between = _between_sides
-
     def __post_init__(self) -> None:
         check_choice("metric", self.metric, Metric)
         check_choice("weight", self.weight, Weight)
@@ -95,6 +93,10 @@ class VisibleParts:
             raise InputError(
                 "on_empty='max+1' needs bounded distances: choose metric 'unit-euclid' or 'cosine', or 'inf'"
             )
+
+    def between(self, query: Embedding, gallery: Embedding) -> Fill:
+        check_pair(query, gallery)
+        return mean_of_parts(self.side(query), self.side(gallery), self.precision, self.empty)
 
     def side(self, embedding: Embedding) -> Side:
         share = embedding.visibility.sqrt() if self.weight == "sqrt" else embedding.visibility
@@ -172,6 +174,8 @@ class CoarseToFine:
         return self._sum_of_cosines(query, gallery, self.coarse if self.cut == "sum" else 1)
 
     def _sum_of_cosines(self, query: Embedding, gallery: Embedding, parts: int) -> Fill:
+        for whose, embedding in ((QUERY, query), (GALLERY, gallery)):
+            embedding.check_held("coarse-to-fine looks at every coarse part", whose, slice(parts))
         firsts = [e.vectors[:, :parts] for e in (query, gallery)]
         sides = [side_of(first, first.new_ones(first.shape[:2]), "cosine") for first in firsts]
         mean = mean_of_parts(sides[0], sides[1], self.precision)
@@ -185,6 +189,10 @@ class CoarseToFine:
     def fine(self, query: Embedding, gallery: Embedding) -> Callable[[slice, Tensor], Tensor]:
         """What gives the weighted fine distances of some queries and their gallery rows `near` [q,n]: [q,n]."""
         fine = slice(self.coarse, None)
+        for whose, embedding, other in ((QUERY, query, "gallery"), (GALLERY, gallery, "query")):
+            if self.confidence in ("none", other):  # else an invisible part of this side has no weight
+                by = f"coarse-to-fine of confidence '{self.confidence}' looks at every fine part"
+                embedding.check_held(by, whose, fine)
         q, g = (side_of(e.vectors[:, fine], e.visibility[:, fine], "cosine") for e in (query, gallery))
 
         def distance(rows: slice, near: Tensor) -> Tensor:
@@ -282,16 +290,3 @@ def _pieces(shape: torch.Size, numbers: int) -> Iterator[tuple[slice, slice]]:
     width = max(1, min(shape[1], pairs))
     for row in row_slices(shape[0], pairs // width):
         yield from ((row, column) for column in row_slices(shape[1], width))
-
-
-def check_pair(query: Embedding, gallery: Embedding) -> None:
-    """Both non-empty and of the same parts and dimensions, or an InputError."""
-    for name, embedding in (("query", query), ("gallery", gallery)):
-        if not len(embedding):
-            raise InputError(f"the {name} is empty: there is nothing to measure; check how its rows were selected")
-    if query.vectors.shape[1:] != gallery.vectors.shape[1:]:
-        (p, d), (pg, dg) = query.vectors.shape[1:], gallery.vectors.shape[1:]
-        raise InputError(
-            f"the query has {p} parts of {d} dimensions and the gallery {pg} of {dg}; "
-            f"encode both with the same model and settings"
-        )

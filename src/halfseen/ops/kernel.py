@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 import torch
 from torch import Tensor
 
-from halfseen.types import InputError
+from halfseen.types import Embedding, InputError
 
 Metric: TypeAlias = Literal["cosine", "unit-euclid", "euclid"]
 Precision: TypeAlias = Literal["float32", "bfloat16"]
@@ -40,6 +40,19 @@ def check_choices(name: str, values: Collection[str], choices: Any) -> tuple[str
     for value in values:
         check_choice(name, value, choices)
     return tuple(choice for choice in get_args(choices) if choice in values)
+
+
+def check_pair(query: Embedding, gallery: Embedding) -> None:
+    """Both non-empty and of the same parts and dimensions, or an InputError."""
+    for name, embedding in (("query", query), ("gallery", gallery)):
+        if not len(embedding):
+            raise InputError(f"the {name} is empty: there is nothing to measure; check how its rows were selected")
+    if query.vectors.shape[1:] != gallery.vectors.shape[1:]:
+        (p, d), (pg, dg) = query.vectors.shape[1:], gallery.vectors.shape[1:]
+        raise InputError(
+            f"the query has {p} parts of {d} dimensions and the gallery {pg} of {dg}; "
+            f"encode both with the same model and settings"
+        )
 
 
 class Side(NamedTuple):

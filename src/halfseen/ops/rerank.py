@@ -14,7 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from halfseen.ops.distance import Single, VisibleParts, check_pair, nearest, pairs, row_slices
+from halfseen.ops.distance import Single, VisibleParts, nearest, pairs, row_slices
+from halfseen.ops.kernel import check_pair
 from halfseen.types import Block, Embedding, InputError, Progress
 
 COMPARISONS = 16 * 2**20  # of neighbours with neighbours, made at a time
@@ -61,12 +62,12 @@ def rerank(
     Most of the work comes before the first block: `watch` hears how many of the N images know their neighbours.
     """
     check_pair(query, gallery)
-    union = Embedding(torch.cat([query.vectors, gallery.vectors]), torch.cat([query.visibility, gallery.visibility]))
+    fill = settings.base.between(query, gallery)  # first of all, as it knows whose rows cannot be compared
+    union = Embedding.joined([query, gallery])
     near, farthest = _neighbours(settings, union, watch or (lambda *_: None))
     weights = _neighbourhoods(settings, union, near[:, : settings.k1 + 1], farthest)
     if settings.k2 > 1:
         weights = _averaged(weights, near[:, : settings.k2])
-    fill = settings.base.between(query, gallery)
     members = _by_column(Sparse(*(t[len(query) :] for t in weights)), len(union))
     for some in row_slices(len(query), rows, 4 * len(gallery)):
         block = query.vectors.new_empty(some.stop - some.start, len(gallery))

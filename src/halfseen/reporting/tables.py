@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import torch
-
 from halfseen.data.embeddings import Encoded
 from halfseen.drawing.charts import Line, Say, curve, number, percent, thinned
 from halfseen.evaluate import DISTANCES, evaluate
@@ -114,8 +112,9 @@ def part_table(result: Result) -> str:
             scores = evaluate(*sides, distance=distance, protocols=[result.protocol])[result.protocol.name]
         shares = (f"{100 * float((side.embedding.visibility > 0).float().mean()):.0f}" for side in sides)
         rows.append([name, *_cells(scores), *shares])
-    blind = [replace(side, embedding=side.embedding.all_seen()) for side in (result.query, result.gallery)]
-    if not torch.equal(blind[1].embedding.visibility, result.gallery.embedding.visibility):
+    both = (result.query, result.gallery)
+    if not (result.gallery.embedding.visibility == 1).all() and not any(s.embedding.replaced.any() for s in both):
+        blind = [replace(side, embedding=side.embedding.all_seen()) for side in both]
         rows.append(["together, all taken for seen", *_cells(_blind(result, blind)), "100", "100"])
     caption = (
         f"Each part alone, protocol {result.protocol.name}, and how many pictures show it, in per cent; those in which "
@@ -209,4 +208,4 @@ def _chart(lines: Sequence[Line], title: str, x: str, y: str, say: Say) -> str:
 
 
 def _chosen(embedding: Embedding, places: list[int]) -> Embedding:
-    return Embedding(embedding.vectors[:, places], embedding.visibility[:, places])
+    return Embedding(embedding.vectors[:, places], embedding.visibility[:, places], embedding.replaced[:, places])

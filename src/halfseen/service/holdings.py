@@ -78,7 +78,7 @@ class Wanted:
             return [kept[torch.tensor([rows[number] for number in numbers])]] if numbers and kept else []
 
         unlike = of(self.unlike)
-        return self.asked(_joined([*self.seen, *of(self.like)]), unlike[0] if unlike else None)
+        return self.asked(Embedding.joined([*self.seen, *of(self.like)]), unlike[0] if unlike else None)
 
 
 class Answered(NamedTuple):
@@ -152,13 +152,6 @@ class Holdings:
             limits=limits,
             who=who,
         )
-
-
-def _joined(embeddings: Sequence[Embedding]) -> Embedding:
-    """One below the other."""
-    if len(embeddings) == 1:
-        return embeddings[0]
-    return Embedding(torch.cat([e.vectors for e in embeddings]), torch.cat([e.visibility for e in embeddings]))
 
 
 def _passages(table: pa.Table) -> NDArray[np.int64]:
