@@ -121,6 +121,42 @@ def test_what_is_missing_is_told_beside_what_is_there(tmp_path: Path) -> None:
     )
 
 
+OTHER: list[tuple[Arrays, str]] = [
+    (
+        {"path": np.array(["a.jpg"] * 4)},
+        " holds 'path'; allowed are vectors, visibility, pid, camid, occlusion, of whi",
+    ),
+    ({"path": np.array([None] * 4)}, " holds 'path'; allowed are vectors"),
+    ({"pid": np.array(list("abcd"))}, ": pid holds text; number people from 0 on, in query and gallery alike"),
+    ({"camid": np.array([b"c1"] * 4)}, ": camid holds text; number cameras from 0 on, in query and gallery alike"),
+    (
+        {"pid": np.array([1, 2, 3, None])},
+        ": pid holds Python objects, no array of numbers; number people from 0 on, in",
+    ),
+    ({"occlusion": np.array(["npo"] * 4)}, ": occlusion holds text; write 0 (unknown), 1 (ntp), 2 (npo), 3 (holistic)"),
+    ({"visibility": np.array([["yes", "no"]] * 4)}, ": visibility holds text; write numbers from 0 to 1"),
+    (
+        {"vectors": np.eye(4, dtype=np.complex64)},
+        ": vectors holds complex64 values; convert them to float32 or float16",
+    ),
+]
+if np.dtype(np.longdouble) != np.float64:  # they are the same on some systems
+    OTHER.append(
+        ({"vectors": np.eye(4, dtype=np.longdouble)}, f": vectors holds {np.dtype(np.longdouble)} values; con")
+    )
+
+
+@pytest.mark.parametrize(("content", "said"), OTHER)
+def test_what_is_no_numbers_is_not_called_damaged(content: Arrays, said: str, tmp_path: Path) -> None:
+    (tmp_path / "a.npz").write_bytes(as_bytes(".npz", GOOD | content))
+    assert refusal(tmp_path / "a.npz").startswith(said)
+
+
+def test_a_file_may_be_named_by_its_text(tmp_path: Path) -> None:
+    (tmp_path / "a.npz").write_bytes(as_bytes(".npz", GOOD))
+    assert len(load_encoded(str(tmp_path / "a.npz"), camid=0).facts) == 4
+
+
 def small() -> Encoded:
     return Encoded(Embedding.of(torch.rand(2, 3)), Facts(*torch.zeros(3, 2, dtype=torch.int64)))
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,15 @@ from halfseen.types import Embedding, Facts, InputError, Occlusion
 
 KEYS = ("vectors", "visibility", "pid", "camid", "occlusion")
 NEEDED = ("vectors", "pid")
+FROM_0 = "number {} from 0 on, in query and gallery alike"
+FLOATS = "convert them to float32 or float16"
+ASKED = {  # what to do about values that are no numbers
+    "vectors": FLOATS,
+    "visibility": "write numbers from 0 to 1",
+    "pid": FROM_0.format("people"),
+    "camid": FROM_0.format("cameras"),
+    "occlusion": "write " + ", ".join(f"{o.value} ({o.name.lower()})" for o in Occlusion),
+}
 BROKEN = (SafetensorError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, TypeError, KeyError)
 
 
@@ -39,17 +48,10 @@ class Encoded:
     has_labels: bool = True
 
 
-def load_encoded(path: Path, *, camid: int) -> Encoded:
+def load_encoded(path: Path | str, *, camid: int) -> Encoded:
     """Read and check the file at `path`; `camid` is the camera of all rows where the file names none."""
+    path = Path(path)
     arrays = _read(path)
-    unknown, missing = sorted(set(arrays) - set(KEYS)), [key for key in NEEDED if key not in arrays]
-    if unknown or missing:
-        found = f"holds {', '.join(map(repr, unknown or sorted(arrays)))}"
-        wrong = f"has no {' and no '.join(missing)}, but {found}" if missing else found
-        raise InputError(
-            f"{shown(path)} {wrong}; allowed are {', '.join(KEYS)}, of which {' and '.join(NEEDED)} are needed: "
-            f"write the file again with these names"
-        )
     rows = len(arrays["vectors"])
     if not rows:
         raise InputError(f"{shown(path)} holds no rows; encode some images first")
@@ -105,6 +107,8 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     try:
         path.open("rb").close()  # safetensors says "no such file" of forbidden ones, and "no such device" of folders
         arrays = reader(path)
+    except InputError:
+        raise
     except FileNotFoundError as error:
         raise InputError(f"{shown(path)} does not exist; check the path") from error
     except BROKEN as error:
@@ -113,6 +117,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
         raise InputError(f"{shown(path)} is damaged or of another format ({error}); write it again") from error
     except OSError as error:
         raise InputError(f"{shown(path)} cannot be read: {error.strerror or error}; give another file") from error
+    _check_names(path, arrays)
     if single := [key for key, array in arrays.items() if not array.ndim]:
         raise InputError(f"{shown(path)}: {single[0]!r} is a single number; it must have one entry for each image")
     return arrays
@@ -124,12 +129,31 @@ def _read_npz(path: Path) -> dict[str, Tensor]:
             raise ValueError("it does not begin as a .npz of named arrays does")
         file.seek(0)
         arrays = np.load(file, allow_pickle=False)  # a pickle could run code
-        return {key: _tensor(key, arrays[key]) for key in arrays.files}
+        _check_names(path, arrays.files)
+        return {key: _tensor(path, arrays, key) for key in arrays.files}
 
 
-def _tensor(key: str, array: np.ndarray) -> Tensor:
-    if array.dtype.kind not in "biuf":
-        raise ValueError(f"{key!r} holds {array.dtype} values, which are no real numbers")
+def _check_names(path: Path, names: Collection[str]) -> None:
+    unknown, missing = sorted(set(names) - set(KEYS)), [key for key in NEEDED if key not in names]
+    if unknown or missing:
+        found = f"holds {', '.join(map(repr, unknown or sorted(names)))}"
+        wrong = f"has no {' and no '.join(missing)}, but {found}" if missing else found
+        raise InputError(
+            f"{shown(path)} {wrong}; allowed are {', '.join(KEYS)}, of which {' and '.join(NEEDED)} are needed: "
+            f"write the file again with these names"
+        )
+
+
+def _tensor(path: Path, arrays: Mapping[str, np.ndarray], key: str) -> Tensor:
+    try:
+        array = arrays[key]
+    except ValueError as error:
+        if "allow_pickle" not in str(error):  # numpy's words for objects, which only a pickle can hold
+            raise
+        raise InputError(f"{shown(path)}: {key} holds Python objects, no array of numbers; {ASKED[key]}") from None
+    if array.dtype.kind not in "biuf" or array.dtype == np.longdouble:
+        what = "text" if array.dtype.kind in "US" else f"{array.dtype} values"
+        raise InputError(f"{shown(path)}: {key} holds {what}; {ASKED[key]}")
     return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
 
 
@@ -143,8 +167,7 @@ def _integers(path: Path, key: str, values: Tensor, rows: int) -> Tensor:
     whole = values.to(torch.int64)
     if values.dtype == torch.uint64 and bool((whole < 0).any()):
         raise InputError(
-            f"{shown(path)}: {key} holds numbers above 2^63 - 1, which nothing here counts to; number what they stand "
-            f"for from 0 on, in query and gallery alike"
+            f"{shown(path)}: {key} holds numbers above 2^63 - 1, which nothing here counts to; {ASKED[key]}"
         )
     return whole
 
@@ -163,5 +186,5 @@ def _floats(path: Path, arrays: Mapping[str, Tensor], key: str) -> Tensor:
     if key == "visibility" and not values.dtype.is_complex:  # 0 and 1 are often stored as integers
         return values.float()
     if not values.dtype.is_floating_point:
-        raise InputError(f"{shown(path)}: {key} holds {values.dtype} numbers; convert them to float32 or float16")
+        raise InputError(f"{shown(path)}: {key} holds {values.dtype} numbers; {FLOATS}")
     return values
