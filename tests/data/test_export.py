@@ -295,6 +295,15 @@ def test_impossible_places_are_refused(splits: Splits, tmp_path: Path, name: str
     assert (tmp_path / "file.txt").read_text() == "a file"
 
 
+@pytest.mark.parametrize("facts", [{"pid": 12345678901}, {"camid": -1}, {"pid": -1234567890}, {"camid": 10**9}])
+def test_names_that_no_reader_takes_are_refused(splits: Splits, tmp_path: Path, facts: dict[str, int]) -> None:
+    bad = replace(splits.query[1], **facts)  # type: ignore[arg-type]  # two numbers
+    said = rf"^query query/person 2/1\.PNG shows person {bad.pid} by camera {bad.camid}, and .*; number people and cam"
+    with pytest.raises(InputError, match=said):
+        export(replace(splits, query=(splits.query[0], bad, bad)), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_read_only_place_is_refused(splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def forbidden(*_args: object, **_kwargs: object) -> NoReturn:  # chmod does not stop root, who may run the tests
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))

@@ -38,6 +38,7 @@ from halfseen.data.cues import KeypointFile, load_keypoints, save_keypoints
 from halfseen.data.files import PART, shown, whole
 from halfseen.data.fitting import stored_sizes
 from halfseen.data.memory import cut
+from halfseen.data.sets.folders import pid_and_camera
 from halfseen.data.variants import read_sample
 from halfseen.types import SPLITS, InputError, KeepTop, Occluder, Paste, Progress, Sample, Splits
 
@@ -114,10 +115,20 @@ def _tasks(splits: Splits, target: Path, masks: bool) -> Iterator[Task]:
             stem = f"{folder}/{pid}_c{camid}_{number:06d}"
             suffix = None if sample.edits else COPIED.get(sample.path.suffix.lower())
             name = stem + (suffix or ".png")
+            _check_read_back(name, sample, split, camid)
             pasted = any(isinstance(edit, Paste) for edit in sample.edits)
             mask = target / "masks" / f"{stem}.png" if masks and pasted else None
             made = _recipe(sample, splits.root)
             yield Task(sample, split, camid, name, target / name, mask, made, copied=suffix is not None)
+
+
+def _check_read_back(name: str, sample: Sample, split: str, camid: int) -> None:
+    """Refuse people and cameras that `name` cannot say: whoever reads Market-1501's layout would leave it out."""
+    if pid_and_camera(name) != (sample.pid, camid):
+        raise InputError(
+            f"{split} {shown(sample.name)} shows person {sample.pid} by camera {camid}, and programs that read "
+            f"Market-1501 pass by {name!r}; number people and cameras from 0 on, by at most 9 digits, and export then"
+        )
 
 
 def _recipe(sample: Sample, root: Path) -> str:
