@@ -143,6 +143,15 @@ def test_the_root_may_come_from_the_environment(market: Path, run: Run, monkeypa
     assert run("data", "check", "market1501", "--root", market / "elsewhere")[0] == 2
 
 
+@pytest.mark.parametrize(("name", "label"), [("market1501", "HOLISTIC"), ("occluded-duke", "UNKNOWN")])
+def test_data_export_calls_no_occluded_set_holistic(
+    name: str, label: str, market: Path, tmp_path: Path, run: Run
+) -> None:
+    assert run("data", "export", name, tmp_path / "out", "--root", market, "--variant", "occluded")[0] == 0
+    again = read_set("manifest", tmp_path / "out")
+    assert {sample.occlusion.name for sample in again.train + again.gallery} == {label}
+
+
 @pytest.mark.parametrize("variant", ["none", "partial", "occluded"])
 def test_data_export_writes_what_reads_back(variant: str, market: Path, tmp_path: Path, run: Run) -> None:
     shares = ("--train", 1, "--query", 0.5) if variant == "occluded" else ()

@@ -12,7 +12,7 @@ from tyro.conf import Positional
 from halfseen import printing
 from halfseen.data.check import check
 from halfseen.data.export import export
-from halfseen.data.finding import read_named
+from halfseen.data.finding import is_holistic, read_named
 from halfseen.data.sets import SETS, set_names
 from halfseen.data.variants import occluded, partial
 from halfseen.types import SPLITS, InputError
@@ -108,7 +108,7 @@ class ExportSet:
             splits = partial(splits, self.seed)
         elif self.variant == "occluded":
             share = {"train": self.train, "query": self.query, "gallery": self.gallery}
-            splits = occluded(splits, self.seed, share=share)
+            splits = occluded(splits, self.seed, share=share, holistic=is_holistic(splits))
         for note in splits.notes:
             printing.print_note(f"note: {note}")
         with printing.progress_bar("writing") as progress:

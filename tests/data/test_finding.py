@@ -64,6 +64,16 @@ def test_variants_are_those_of_the_package(root: Path, splits: Splits, monkeypat
     assert read_named("market1501+partial").gallery == partial(splits).gallery
 
 
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [("market1501", "HOLISTIC"), ("dukemtmc", "UNKNOWN"), ("occluded-duke", "UNKNOWN")],
+)
+def test_only_sets_of_whole_people_become_holistic(name: str, label: str, root: Path) -> None:
+    made = read_named(f"{name}+occluded", root)
+    assert {sample.occlusion.name for sample in made.train + made.gallery} == {label}
+    assert not {sample.occlusion.name for sample in made.query} & {"UNKNOWN", "HOLISTIC"}
+
+
 def test_what_comes_with_halfseen_is_never_another_set(tmp_path: Path) -> None:
     """`--data world --data street --root WORLD`, say."""
     assert read_named("street", tmp_path).root == read_named("street").root

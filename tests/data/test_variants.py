@@ -169,6 +169,12 @@ def test_untouched_labels_stay_where_they_are_known_or_where_nobody_vouches() ->
     assert occluded(splits, holistic=False).train == splits.train
 
 
+def test_what_is_cut_off_is_not_holistic() -> None:
+    cut = partial(a_set(20, 4, 4))
+    for sample in occluded(cut, share={}).train:
+        assert sample.occlusion is (Occlusion.UNKNOWN if sample.edits else Occlusion.HOLISTIC)
+
+
 @pytest.mark.parametrize("splits", [a_set(20, 40, 10), a_set(0, 40, 10)])
 def test_sources_are_training_or_else_gallery_pictures_of_other_people(splits: Splits) -> None:
     pid_of = {s.path: s.pid for s in splits.train or splits.gallery}

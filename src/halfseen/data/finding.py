@@ -21,10 +21,21 @@ from halfseen.ops.parts import regrouped
 from halfseen.recipe import Cue
 from halfseen.types import InputError, Sample, Splits
 
-VARIANTS = {"partial": partial, "occluded": occluded}
 CUES: Final[tuple[Cue, ...]] = ("parts", "fields", "keypoints")  # what knows most comes first
 KINDS: dict[Cue, str] = {"parts": "part labels", "fields": "confidence fields", "keypoints": "keypoints"}
 KEYPOINTS, PARTS = "keypoints.npz", "parts"  # a file and a folder in the set's root
+
+
+def is_holistic(splits: Splits) -> bool:
+    """Whether the set that `splits` are, or are made of, is known as one of whole people."""
+    return find_set(splits.name.partition("+")[0])[0].holistic
+
+
+def _occluded(splits: Splits, seed: int) -> Splits:
+    return occluded(splits, seed, holistic=is_holistic(splits))
+
+
+VARIANTS = {"partial": partial, "occluded": _occluded}
 
 
 def read_named(name: str, root: Path | None = None, say: Callable[[str], None] = lambda _: None) -> Splits:

@@ -84,7 +84,7 @@ def occluded(
 
     The occluders come from training pictures of other identities (gallery pictures, if there is no training part);
     things make the label NPO, pedestrians NTP. `holistic` is the caller's word that nothing hides anyone in the set as
-    it is: then the UNKNOWN samples that are left as they are become HOLISTIC.
+    it is: then the UNKNOWN samples that no edit touches become HOLISTIC.
     """
     _check_wishes(kinds, share)
     sources = bank(splits)
@@ -133,7 +133,7 @@ def _cut(sample: Sample, parts: int) -> Sample:
 
 
 def _untouched(sample: Sample, holistic: bool) -> Sample:
-    becomes = holistic and sample.occlusion is Occlusion.UNKNOWN
+    becomes = holistic and sample.occlusion is Occlusion.UNKNOWN and not sample.edits
     return replace(sample, occlusion=Occlusion.HOLISTIC) if becomes else sample
 
 

@@ -22,4 +22,5 @@ CUHK03_NP = DataSet(
     },
     variants=("detected", "labeled"),
     cameras=2,
+    holistic=True,
 )

@@ -47,8 +47,9 @@ class DataSet:
 
     `expected` holds the published counts of each variant (none where nobody published any), as they are after junk is
     left out. `distractor` is the pid that stands for nobody. `one_numbering` is False where train and test both count
-    their people from the same number, so that equal pids don't mean equal people. `home` is where a set lies that comes
-    with halfseen.
+    their people from the same number, so that equal pids don't mean equal people. `holistic` is True where the set is
+    known as one of whole people, so that what no variant touches may be called so. `home` is where a set lies that
+    comes with halfseen.
     """
 
     name: str
@@ -59,6 +60,7 @@ class DataSet:
     cameras: int | None = None
     distractor: int | None = None
     one_numbering: bool = True
+    holistic: bool = False
     note: str = ""
     home: Path | None = None
 

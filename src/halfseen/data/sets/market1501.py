@@ -20,4 +20,5 @@ MARKET1501 = DataSet(
     expected={"": {"train": (751, 12_936), "query": (750, 3_368), "gallery": (750, 19_732 - 3_819)}},
     cameras=6,
     distractor=0,
+    holistic=True,
 )

@@ -51,4 +51,5 @@ MSMT17 = DataSet(
     expected={"": {"train": (1_041, 32_621), "query": (3_060, 11_659), "gallery": (3_060, 82_161)}},
     cameras=15,
     one_numbering=False,
+    holistic=True,
 )
