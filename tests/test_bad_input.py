@@ -73,7 +73,7 @@ BAD: dict[str, tuple[Arrays, str]] = {
     "empty": (EMPTY | {"pid": np.zeros(0, int)}, "holds no rows"),
     "no positives": ({"pid": np.arange(8) + 100}, "none of the "),
     "no cameras": ({"camid": None}, "so the camera rule cannot be applied; add camid"),
-    "text": ({"pid": np.array(["a"] * 8)}, "'pid' holds <U1 values"),
+    "text": ({"pid": np.array(["a"] * 8)}, "pid holds text; number people from 0 on"),
 }
 
 
