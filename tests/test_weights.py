@@ -226,12 +226,13 @@ def test_a_full_disk_is_told_as_such(
     monkeypatch.setattr(torch, "save", torch_full)
     batch = Batch(torch.zeros(1, 3, 2, 2, dtype=torch.uint8), *torch.zeros(2, 1, dtype=torch.int64))
     optimiser = torch.optim.SGD(network.parameters())
-    for write in (
+    writes: list[Callable[[], object]] = [
         lambda: save_weights(saved, TINY, network, card()),
         lambda: save_batch(tmp_path / "b.safetensors", batch),
         lambda: save_encoded(tmp_path / "e.safetensors", encoded),
         lambda: save_checkpoint(tmp_path / "last.ckpt", {}, State(), network, optimiser),
-    ):
+    ]
+    for write in writes:
         with pytest.raises(InputError, match=r"cannot be written \(No space left on device\); make room there$"):
             write()
 

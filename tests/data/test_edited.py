@@ -159,7 +159,7 @@ def test_O8_twins_share_flip_and_crop_and_differ_only_where_hidden(samples: tupl
     occluder = hidden & ~padding
     assert torch.equal(occluder, masks_as_pixels(twins, augment))
     for side, kind in enumerate((Occluder.TALL_LEFT, Occluder.TALL_RIGHT)):
-        halves = occluder[partner.cues.occluder == kind].unflatten(2, (2, W // 2)).sum((1, 3))
+        halves = occluder[partner.cues.occluder == kind].reshape(-1, H, 2, W // 2).sum((1, 3))
         assert len(halves) > 1, "of each side some are flipped and some are not"
         assert (halves[:, side] >= halves[:, 1 - side]).all(), kind.name  # the widest reach to both ends
     differs = (batch.images != partner.images).any(1)

@@ -31,7 +31,7 @@ def test_a_collapsed_gallery_is_equally_far(name: str, queries: int) -> None:
         others = Embedding(torch.randn(queries, parts, dims), torch.rand(queries, parts))
         for query in (others, gallery[torch.zeros(queries, dtype=torch.int64)]):
             found = distances(DISTANCES[name], query, gallery)
-            for some in found.split(100, dim=1) if name == "coarse-to-fine" else [found]:  # it looks again at 100
+            for some in torch.split(found, 100, 1) if name == "coarse-to-fine" else [found]:  # it looks again at 100
                 assert bool((some == some[:, :1]).all()), (columns, dims)
 
 
