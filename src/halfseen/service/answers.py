@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from base64 import b64encode
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -148,8 +149,10 @@ def maps_from(maps: Tensor) -> Maps:
 
 def sources_from(counts: Iterable[tuple[str, int]]) -> list[Place]:
     """Sources by the shortest end of their path that no other shares: nobody learns the folders of this machine."""
-    counted = list(counts)
-    return [Place(key_of(path), _end(path, [other for other, _ in counted]), count) for path, count in counted]
+    counted = dict(counts)
+    steps = {path: PurePath(path).parts for path in counted}
+    shared = Counter(parts[-length:] for parts in steps.values() for length in range(1, len(parts) + 1))
+    return [Place(key_of(path), _end(path, steps[path], shared), count) for path, count in counted.items()]
 
 
 @lru_cache(2**15)
@@ -158,10 +161,10 @@ def key_of(text: str) -> str:
     return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16] if text else ""
 
 
-def _end(path: str, others: list[str]) -> str:
-    steps = PurePath(path).parts
+def _end(path: str, steps: tuple[str, ...], shared: Mapping[tuple[str, ...], int]) -> str:
+    """The shortest end of `path` that is its own; how many paths end so is `shared`."""
     for length in range(1, len(steps) + 1):
-        if all(other == path or PurePath(other).parts[-length:] != steps[-length:] for other in others):
+        if shared[steps[-length:]] == 1:
             return "/".join(steps[-length:])
     return path
 

@@ -33,7 +33,8 @@ COLUMNS = pa.schema([*((name, pa.string()) for name in WORDS), ("time", pa.float
 @dataclass(frozen=True)
 class Register:
     """Where and when all sightings of one version of the gallery were: a row of `table` for each, the newest first, and
-    the `passage` that it belongs to, by number."""
+    the `passage` that it belongs to, by number. `shown` are the sources as people see them: what is made of thousands
+    of films is made once, and not in each answer, for which all others would wait."""
 
     state: State
     table: pa.Table
@@ -41,6 +42,7 @@ class Register:
     cameras: dict[str, int]
     sources: dict[str, int]
     paths: dict[str, str]  # of sources, by key
+    shown: list[Place]
 
     @staticmethod
     def of(gallery: Gallery) -> Register:
@@ -49,7 +51,8 @@ class Register:
         order = pc.sort_indices(table, [("time", "descending"), ("_rowid", "ascending")])
         table = table.take(order)
         cameras, sources = (_counts(table[name]) for name in ("camera", "source"))
-        return Register(state, table, _passages(table), cameras, sources, {key_of(path): path for path in sources})
+        paths, shown = {key_of(path): path for path in sources}, sources_from(sources.items())
+        return Register(state, table, _passages(table), cameras, sources, paths, shown)
 
     def newest(self, where: Where) -> list[int]:
         """The ids of the newest sighting of each passage, among those that `where` means."""
@@ -144,7 +147,7 @@ class Holdings:
             parts=list(self.parts),
             looks=looks_of(self.parts),
             cameras=[Place(name, name, count) for name, count in register.cameras.items()],
-            sources=sources_from(register.sources.items()),
+            sources=register.shown,
             since=times["min"],
             until=times["max"],
             first=shown_time(times["min"]),
