@@ -7,18 +7,20 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 
 from halfseen.service import running
 from halfseen.service.running import Certificate, address, listen, serve, served
@@ -26,6 +28,9 @@ from halfseen.types import InputError
 from served import PEOPLE, TOKEN, Place, as_file, person
 
 Refused = Callable[..., str]
+
+ASK = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+LARGE = 2**24
 
 
 @contextmanager
@@ -183,6 +188,85 @@ def test_who_asks_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> 
             line.settimeout(60)
             line.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
             assert line.recv(20).startswith(b"HTTP/1.1 200")
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> FastAPI:
+    """Each answer is more than the system takes for a client that does not read."""
+    monkeypatch.setattr(running, "PATIENCE", 0.5)
+    monkeypatch.setattr(running, "AT_ONCE", 4)
+    app = FastAPI()
+    app.get("/")(lambda: Response(b"x" * LARGE))
+    return app
+
+
+@contextmanager
+def line_to(url: str) -> Iterator[socket.socket]:
+    with socket.socket() as line:
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
+        line.connect((urlsplit(url).hostname, urlsplit(url).port))
+        line.settimeout(30)
+        yield line
+
+
+@pytest.mark.parametrize("ask", [ASK * 200, ASK.replace(b"0.1", b"0.1\r\nConnection: close")], ids=["many", "last"])
+def test_who_does_not_read_keeps_nobody_out(large: FastAPI, ask: bytes) -> None:
+    with served(large) as url, ExitStack() as lines:
+        for _ in range(3):
+            line = lines.enter_context(line_to(url))
+            line.sendall(ask)
+            assert line.recv(12) == b"HTTP/1.1 200"
+        end = time.monotonic() + 20
+        while (status := asked(url, path="/")[0]) == 503 and time.monotonic() < end:
+            time.sleep(0.1)
+        assert status == 200
+
+
+def test_who_reads_slowly_is_answered(large: FastAPI) -> None:
+    """More slowly than the system asks for more of the answer, so that for a while nothing of it goes there."""
+    with served(large) as url, line_to(url) as line:
+        line.sendall(ASK)
+        got, slowly = 0, time.monotonic() + 3
+        while got < LARGE and (piece := line.recv(2**15)):
+            got += len(piece)
+            time.sleep(0.1 if time.monotonic() < slowly else 0)
+        assert got >= LARGE
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Certificate:
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl here")
+    made = Certificate(tmp_path / "c.pem", tmp_path / "k.pem")
+    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    files = ["-subj", "/CN=localhost", "-out", str(made.certificate), "-keyout", str(made.key)]
+    subprocess.run([*words, *files], check=True, capture_output=True)
+    return made
+
+
+def rest_of(line: socket.socket) -> int:
+    """How many bytes still come; who was cut off hears an end, or that it was cut off."""
+    count = 0
+    with suppress(ConnectionResetError):
+        while piece := line.recv(2**20):
+            count += len(piece)
+    return count
+
+
+def test_over_tls_it_is_the_same(large: FastAPI, certificate: Certificate, caplog: pytest.LogCaptureFixture) -> None:
+    trusting = ssl.create_default_context(cafile=certificate.certificate)
+    with served(large, certificate=certificate) as url, ExitStack() as open_ones:
+
+        def line() -> ssl.SSLSocket:
+            bare = open_ones.enter_context(line_to(url))
+            return open_ones.enter_context(trusting.wrap_socket(bare, server_hostname="localhost"))
+
+        silent, greedy = line(), line()
+        greedy.sendall(ASK * 3)
+        time.sleep(2.5)
+        assert silent.recv(1) == b""
+        assert rest_of(greedy) < LARGE
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
 
 
 def test_a_slow_reader_of_headers_holds_up_nobody(app: FastAPI) -> None:

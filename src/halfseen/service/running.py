@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
+import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,8 +22,9 @@ from halfseen.types import InputError
 
 HEADER = 32 * 2**10  # bytes of what a request may begin with
 IDLE = 10  # seconds that an idle connection is kept
-PATIENCE = 10.0  # seconds, until a request has come as far as its headers
+PATIENCE = 10.0  # seconds, until a request has come as far as its headers, or some of an answer was taken
 AT_ONCE = 512  # connections
+ACKNOWLEDGED = 120  # where Linux's `tcp_info` has how many bytes the other side has acknowledged, of 8 bytes
 
 
 class Certificate(NamedTuple):
@@ -34,20 +36,45 @@ class Certificate(NamedTuple):
 
 class Patient(H11Protocol):
     """A connection that is given up when its client says nothing whole for PATIENCE seconds: no request, and none that
-    is being answered. Otherwise whoever opens AT_ONCE connections, and no more, could keep everybody else out."""
+    is being answered; or when it takes nothing in that time of what it was answered. Otherwise whoever opens AT_ONCE
+    connections, and no more, could keep everybody else out."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
-        self.loop.call_later(PATIENCE, self._look_again, None)
+        self.loop.call_later(PATIENCE, self._look_again, None, None)
 
-    def _look_again(self, answered: object) -> None:
-        """`answered` is what was answered last when this was looked at before."""
-        if self.transport.is_closing():
+    def _look_again(self, answered: object, taken: int | None) -> None:
+        """`answered` is what was answered last when this was looked at before, `taken` how much of what was to go out
+        had been taken then; None: nothing was to go out."""
+        if self not in self.connections:  # one that closes is still there while something of it is to go out
             return
-        if self.conn.their_state is h11.IDLE and self.cycle is answered:
+        now = _taken(self.transport)
+        if now is not None and now == taken:
+            self.transport.abort()
+            return
+        if self.conn.their_state is h11.IDLE and self.cycle is answered and not self.transport.is_closing():
             self.transport.close()
-        else:
-            self.loop.call_later(PATIENCE, self._look_again, self.cycle)
+        self.loop.call_later(PATIENCE, self._look_again, self.cycle, now)
+
+
+def _taken(transport: asyncio.Transport) -> int | None:
+    """How much the client's machine has acknowledged; where that cannot be told, how much waits here; None: nothing.
+
+    What waits here does for that only at need: the system passes megabytes on before it takes more from us, and who
+    reads slowly would seem not to read.
+    """
+    try:
+        waiting = transport.get_write_buffer_size()
+    except AttributeError:  # asyncio forgets what waits where TLS is closed twice; it ends that by itself
+        return None
+    if not waiting:
+        return None
+    try:
+        about = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, ACKNOWLEDGED + 8)
+        (acknowledged,) = struct.unpack_from("=Q", about, ACKNOWLEDGED)
+    except (AttributeError, OSError, struct.error):  # not Linux, or one of before 2015
+        return waiting
+    return int(acknowledged)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -85,16 +112,16 @@ def serve(app: FastAPI, ear: socket.socket, certificate: Certificate | None = No
 
 
 @contextmanager
-def served(app: FastAPI, host: str = "127.0.0.1") -> Iterator[str]:
+def served(app: FastAPI, host: str = "127.0.0.1", certificate: Certificate | None = None) -> Iterator[str]:
     """The address at which `app` answers, from a thread of its own, as long as one is in here."""
     ear = listen(host, 0)
-    server = _server(app)
+    server = _server(app, certificate)
     thread = Thread(target=server.run, kwargs={"sockets": [ear]}, daemon=True)
     thread.start()
     while not server.started and thread.is_alive():
         time.sleep(0.005)
     try:
-        yield address(ear)
+        yield address(ear, certificate)
     finally:
         server.should_exit = True
         thread.join()
