@@ -6,8 +6,11 @@ import json
 import re
 import socket
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -103,8 +106,11 @@ def test_without_a_token_nothing_is_shown(private: TestClient, path: str) -> Non
     assert private.get(path).status_code == 401
     for wrong in ("Bearer", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN[:-1]}", f"Bearer {TOKEN} x"):
         assert private.get(path, headers={"authorization": wrong}).status_code == 401
-    assert private.get(path, headers={"cookie": f"halfseen={TOKEN}"}).status_code == 401
     assert private.get(path, headers=BEARER).status_code == 200
+    assert private.post("/api/session", json={"token": TOKEN}).status_code == 200
+    (name,) = private.cookies
+    private.cookies.clear()
+    assert private.get(path, headers={"cookie": f"{name}={TOKEN}"}).status_code == 401
 
 
 def test_without_a_token_nothing_is_searched_and_nothing_is_read(private: TestClient) -> None:
@@ -139,13 +145,32 @@ def test_a_token_opens_a_session_and_a_session_ends(other: Client, tmp_path: Pat
     assert TOKEN not in cookie
     assert client.get("/api/gallery").json()["who"] == "ada"
     client.post("/api/search", data={"like": [0]})
-    stolen = client.cookies["halfseen"]
+    ((name, stolen),) = client.cookies.items()
+    assert name.startswith("halfseen-")
     assert client.delete("/api/session").status_code == 204
     assert client.get("/api/gallery").status_code == 401
-    assert client.get("/api/gallery", headers={"cookie": f"halfseen={stolen}"}).status_code == 401
+    assert client.get("/api/gallery", headers={"cookie": f"{name}={stolen}"}).status_code == 401
     events = [(entry["event"], entry["who"]) for entry in map(json.loads, (tmp_path / "log").read_text().splitlines())]
     assert events == [("refused", ""), ("session", "ada"), ("search", "ada")]
     assert TOKEN not in (tmp_path / "log").read_text()
+
+
+def test_services_at_two_ports_of_a_host_leave_each_other_s_sessions(other: Client, tmp_path: Path) -> None:
+    both = [other(tokens={digest_of(TOKEN): "ada"}, log=tmp_path / f"log{number}") for number in range(2)]
+    kept: dict[str, str] = {}  # by name, as browsers keep the cookies of a host, whatever the port
+    for service in both:
+        assert service.post("/api/session", json={"token": TOKEN}).status_code == 200
+        kept |= service.cookies
+        service.cookies.clear()
+    cookies = {"cookie": "; ".join(f"{name}={value}" for name, value in kept.items())}
+    assert [service.get("/api/gallery", headers=cookies).status_code for service in both] == [200, 200]
+    assert both[0].delete("/api/session", headers=cookies).status_code == 204
+    assert [service.get("/api/gallery", headers=cookies).status_code for service in both] == [401, 200]
+
+
+@pytest.mark.parametrize("token", [f" {TOKEN}", f"{TOKEN} ", f"\t{TOKEN}\r\n"])
+def test_blanks_around_a_token_are_none_of_it(private: TestClient, token: str) -> None:
+    assert private.post("/api/session", json={"token": token}).json() == {"who": "ada"}
 
 
 def test_where_no_token_is_wanted_none_is_taken(other: Client) -> None:
@@ -154,9 +179,27 @@ def test_where_no_token_is_wanted_none_is_taken(other: Client) -> None:
     assert client.post("/api/session", json={}).status_code == 422
 
 
-def test_tokens_cannot_be_guessed_at_leisure(private: TestClient) -> None:
-    statuses = [private.post("/api/session", json={"token": f"guess {n}"}).status_code for n in range(guard.LOGINS + 3)]
-    assert statuses == [401] * guard.LOGINS + [429] * 3
+def test_tokens_cannot_be_guessed_at_leisure(other: Client, tmp_path: Path) -> None:
+    client = other(tokens={digest_of(TOKEN): "ada"}, log=tmp_path / "log")
+    tries = [client.post("/api/session", json={"token": f"guess {n}"}) for n in range(guard.LOGINS + 3)]
+    assert [each.status_code for each in tries] == [401] * guard.LOGINS + [429] * 3
+    assert 1 <= int(tries[-1].headers["retry-after"]) <= 7
+    assert client.get("/api/gallery", headers={"authorization": "Bearer guess"}).status_code == 429
+    assert len((tmp_path / "log").read_text().splitlines()) == guard.LOGINS  # nobody fills the disk by guessing
+    for _ in range(guard.LOGINS + 1):  # whoever has one is not kept out
+        assert client.post("/api/session", json={"token": TOKEN}).status_code == 200
+
+
+def test_right_tokens_are_not_counted(private: TestClient) -> None:
+    for _ in range(guard.LOGINS + 1):
+        assert private.post("/api/session", json={"token": TOKEN}).status_code == 200
+    assert private.post("/api/session", json={"token": "guess"}).status_code == 401
+
+
+def test_who_shows_a_token_shows_no_more(private: TestClient) -> None:
+    answer = private.post("/api/session", json={"token": TOKEN, "more": "x" * guard.LETTER})
+    assert answer.status_code == 413
+    assert "a token alone" in answer.json()["detail"]
 
 
 def test_tokens_cannot_be_guessed_in_headers_either(private: TestClient) -> None:
@@ -186,6 +229,25 @@ def test_time_gives_back_what_was_used(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 10.0
     assert [rate.wait("a"), rate.wait("a")] == [0.0, 10.0]
     assert [Rate(0).wait("a") for _ in range(99)] == [0.0] * 99
+
+
+class Slow(OrderedDict[str, tuple[float, float]]):
+    """Whoever takes something out is interrupted before it is put back."""
+
+    def pop(self, *words: Any) -> Any:
+        found = super().pop(*words)
+        time.sleep(0.002)
+        return found
+
+
+def test_threads_count_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    rate = Rate(5)
+    rate._left = Slow()
+    with ThreadPoolExecutor(8) as pool:
+        waits = list(pool.map(rate.wait, ["a"] * 40))
+    assert waits.count(0.0) == 5
 
 
 def test_clients_are_forgotten_in_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:

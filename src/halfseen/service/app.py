@@ -21,7 +21,7 @@ from halfseen.gallery.search import Search
 from halfseen.gallery.store import Gallery
 from halfseen.service.answers import Trouble
 from halfseen.service.asking import FORM, refused
-from halfseen.service.guard import COOKIE, SESSION, Guard
+from halfseen.service.guard import LOGINS, SESSION, Guard, Rate
 from halfseen.service.holdings import Holdings
 from halfseen.service.log import Log, LogError
 from halfseen.service.looking import Looker
@@ -57,13 +57,13 @@ def make_app(gallery: Gallery, model: Model, settings: Settings, search: Search 
     service = Service(holdings, Looker(model, holdings.parts), settings, Log(settings.log))
     app = FastAPI(title="halfseen", version=__version__, description=ABOUT, docs_url=None, redoc_url=None)
     MultiPartParser.spool_max_size = settings.upload  # or an upload of a megabyte would be laid down on the disk
-    sessions = Sessions(settings.tokens)
-    app.add_middleware(Guard, settings=settings, sessions=sessions)
+    sessions, wrong = Sessions(settings.tokens), Rate(LOGINS)
+    app.add_middleware(Guard, settings=settings, sessions=sessions, wrong=wrong)
     app.add_exception_handler(RequestValidationError, _unsound)
     app.add_exception_handler(InputError, partial(_unfit, shown(gallery.folder)))
     app.add_exception_handler(LogError, _unwritten)
     _add_api(app, service, documented=bool(settings.tokens))
-    _add_sessions(app, sessions, service.log)
+    _add_sessions(app, sessions, wrong, service.log)
     _add_pages(app)
     return app
 
@@ -83,12 +83,14 @@ def _add_api(app: FastAPI, service: Service, *, documented: bool) -> None:
     app.post("/api/search", **asked, openapi_extra=FORM)(service.search)
 
 
-def _add_sessions(app: FastAPI, sessions: Sessions, log: Log) -> None:
+def _add_sessions(app: FastAPI, sessions: Sessions, wrong: Rate, log: Log) -> None:
     @app.post(SESSION, responses=_troubles(400, 401, 403, 413, 422, 429))
     def begin(request: Request, response: Response, token: Annotated[str, Body(embed=True)]) -> dict[str, str]:
         """Show a token, and get a cookie for a while."""
         name = sessions.name_of_token(token)
         origin = request.scope["halfseen"]["from"]
+        if name is None:
+            wrong.check(origin)  # before it is noted: nobody fills the disk by guessing
         log.write("session" if name else "refused", name or "", **{"from": origin})
         if not sessions.tokens:
             raise refused("no token is needed here")
@@ -96,16 +98,15 @@ def _add_sessions(app: FastAPI, sessions: Sessions, log: Log) -> None:
             raise refused("nobody has this token; look at it again", 401)
         secure = request.url.scheme == "https" or request.headers.get("origin", "").startswith("https:")  # by a proxy
         seconds = HOURS * 3600
-        response.set_cookie(
-            COOKIE, sessions.open(name), seconds, httponly=True, samesite="strict", secure=secure, path="/api"
-        )
+        key = sessions.open(name)
+        response.set_cookie(sessions.cookie, key, seconds, httponly=True, samesite="strict", secure=secure, path="/api")
         return {"who": name}
 
     @app.delete(SESSION, status_code=204, responses=_troubles(401, 403))
     def end(request: Request, response: Response) -> None:
         """Give the cookie back."""
-        sessions.close(request.cookies.get(COOKIE, ""))
-        response.delete_cookie(COOKIE, path="/api")
+        sessions.close(request.cookies.get(sessions.cookie, ""))
+        response.delete_cookie(sessions.cookie, path="/api")
 
 
 def _add_pages(app: FastAPI) -> None:

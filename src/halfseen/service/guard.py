@@ -12,6 +12,7 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from threading import Lock
 from typing import Any, TypeAlias
 
 from fastapi import HTTPException, Request
@@ -26,13 +27,13 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-COOKIE = "halfseen"
 API, SESSION = "/api/", "/api/session"
 WORK = re.compile(r"/api/search|/api/sightings|/api/sightings/[^/]*/maps")  # counted one by one
 SHOWN = re.compile(r"/api/sightings/[^/]*/(thumbnail|picture)")  # what a search or a shelf shows is not counted as work
 EACH = 100  # pictures that a client may look at for each piece of work
 HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::[0-9]+)?")  # nothing that readers take apart in two ways
-LOGINS = 10  # tries a minute from one address
+LOGINS = 10  # wrong tokens a minute from one address
+LETTER = 2**14  # bytes of a request that shows a token: anybody's is read, and as often as they like
 MOST = 10_000  # clients that are counted at once
 
 HEADERS = {
@@ -54,26 +55,37 @@ class Rate:
     def __init__(self, minute: int) -> None:
         self.minute = minute
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # by client: how many, when that was so
+        self._one = Lock()
 
     def wait(self, client: str) -> float:
         """Count one more of `client`; 0, or the seconds that it has to wait for it."""
         if not self.minute:
             return 0.0
-        now, a_second = time.monotonic(), self.minute / 60
-        left, when = self._left.pop(client, (float(self.minute), now))
-        left = min(self.minute, left + (now - when) * a_second)
-        self._left[client] = (left - 1, now) if left >= 1 else (left, now)
-        while len(self._left) > MOST:
-            self._left.popitem(last=False)
+        a_second = self.minute / 60
+        with self._one:
+            now = time.monotonic()
+            left, when = self._left.pop(client, (float(self.minute), now))
+            left = min(self.minute, left + (now - when) * a_second)
+            self._left[client] = (left - 1, now) if left >= 1 else (left, now)
+            while len(self._left) > MOST:
+                self._left.popitem(last=False)
         return 0.0 if left >= 1 else (1 - left) / a_second
+
+    def check(self, client: str) -> None:
+        """Count one more of `client`, or refuse it."""
+        seconds = self.wait(client)
+        if seconds:
+            raise HTTPException(
+                429, f"too much at once: try again in {seconds:.1f} s", {"retry-after": str(int(seconds) + 1)}
+            )
 
 
 class Guard:
-    """Stands before `app`."""
+    """Stands before `app`. `wrong` are the wrong tokens, which `app` counts too where it is shown one."""
 
-    def __init__(self, app: App, settings: Settings, sessions: Sessions) -> None:
-        self.app, self.settings, self.sessions = app, settings, sessions
-        self.work, self.shown, self.logins = Rate(settings.rate), Rate(EACH * settings.rate), Rate(LOGINS)
+    def __init__(self, app: App, settings: Settings, sessions: Sessions, wrong: Rate) -> None:
+        self.app, self.settings, self.sessions, self.wrong = app, settings, sessions, wrong
+        self.work, self.shown = Rate(settings.rate), Rate(EACH * settings.rate)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -108,14 +120,14 @@ class Guard:
         session = (path, request.method) == (SESSION, "POST")
         self._check_page(request)
         who = self._who(request) if self.settings.tokens else "local"
-        if session or (not who and "authorization" in request.headers):
-            _let_wait(self.logins.wait(client))
+        if not who and not session and "authorization" in request.headers:
+            self.wrong.check(client)
         if path.startswith(API) and not who and not session:
             raise HTTPException(401, "a token is needed here: send it as `Authorization: Bearer ...`")
         request.scope["halfseen"] = {"who": who or "", "from": client}
         for rate, paths in ((self.work, WORK), (self.shown, SHOWN)):
             if paths.fullmatch(path):
-                _let_wait(rate.wait(f"{who} {client}"))
+                rate.check(f"{who} {client}")
 
     def _check_page(self, request: Request) -> None:
         host = request.headers.get("host", "")
@@ -133,13 +145,16 @@ class Guard:
     def _who(self, request: Request) -> str | None:
         kind, _, token = request.headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer":
-            return self.sessions.name_of_token(token.strip())
-        return self.sessions.name_of(request.cookies.get(COOKIE, ""))
+            return self.sessions.name_of_token(token)
+        return self.sessions.name_of(request.cookies.get(self.sessions.cookie, ""))
 
     def _bounded(self, scope: Scope, receive: Receive) -> Receive:
         """As `receive`, up to a size and a time."""
-        limit, end = self.settings.upload, time.monotonic() + self.settings.patience
-        too_large = HTTPException(413, f"that is more than {limit:,} bytes; send smaller pictures, or fewer")
+        limit, less = self.settings.upload, "send smaller pictures, or fewer"
+        if scope["path"] == SESSION:
+            limit, less = min(limit, LETTER), "send a token alone"
+        end = time.monotonic() + self.settings.patience
+        too_large = HTTPException(413, f"that is more than {limit:,} bytes; {less}")
         claimed = dict(scope["headers"]).get(b"content-length", b"0")
         taken, complete = int(claimed) if claimed.isdigit() and len(claimed) < 19 else 0, False
         if taken > limit:
@@ -161,13 +176,6 @@ class Guard:
             return message
 
         return bounded
-
-
-def _let_wait(seconds: float) -> None:
-    if seconds:
-        raise HTTPException(
-            429, f"too much at once: try again in {seconds:.1f} s", {"retry-after": str(int(seconds) + 1)}
-        )
 
 
 def _with(headers: list[tuple[bytes, bytes]], *, private: bool) -> list[tuple[bytes, bytes]]:

@@ -52,11 +52,15 @@ class Sessions:
 
     def __init__(self, tokens: Mapping[str, str]) -> None:
         self.tokens = tokens
+        self.cookie = f"halfseen-{secrets.token_hex(4)}"  # not another service's at this host: cookies know no ports
         self._open: OrderedDict[str, tuple[str, float]] = OrderedDict()
 
     def name_of_token(self, token: str) -> str | None:
-        """Whose `token` it is. Only digests are compared, so the time that it takes tells nothing of a token."""
-        return self.tokens.get(digest_of(token))
+        """Whose `token` it is, with or without blanks around it.
+
+        Only digests are compared, so the time that it takes tells nothing of a token.
+        """
+        return self.tokens.get(digest_of(token.strip()))
 
     def open(self, name: str) -> str:
         """A new session of `name`: what its cookie holds."""
