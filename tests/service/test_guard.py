@@ -327,5 +327,17 @@ def test_leafing_is_noted_before_it_is_answered(other: Client, tmp_path: Path) -
     assert (entry["event"], entry["who"], entry["from"]) == ("leaf", "ada", "testclient")
     assert {name: entry[name] for name in words} == words
     assert entry["time"].startswith("20")
+    assert not entry.keys() & {"sources", "until"}  # of which nothing was said
     (tmp_path / "log").unlink()
     assert client.get("/api/sightings", headers=BEARER).status_code == 503
+
+
+def test_a_moment_0_is_noted(other: Client, tmp_path: Path) -> None:
+    """Films without a date begin at 0."""
+    client = other(log=tmp_path / "log")
+    assert client.get("/api/sightings", params={"since": 0, "until": 0}).status_code == 200
+    assert client.post("/api/search", data={"like": [0], "until": 0}).status_code == 200
+    leaf, search = map(json.loads, (tmp_path / "log").read_text().splitlines())
+    assert (leaf["since"], leaf["until"], leaf["start"]) == (0, 0, 0)
+    assert (search["until"], search["like"]) == (0, [0])
+    assert not search.keys() & {"since", "rerank", "keep", "boxes", "unlike", "cameras"}

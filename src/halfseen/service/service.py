@@ -156,7 +156,7 @@ class Service:
     def _note(self, event: str, request: Request, words: Mapping[str, object]) -> None:
         """Say who asks for what, before anything is answered."""
         by = asker(request)
-        told = {name: value for name, value in words.items() if value not in (None, (), False)}
+        told = {name: value for name, value in words.items() if _is_said(value)}
         self.log.write(event, by["who"], **{"from": by["from"]}, **told)
 
     def _keep(self, folder: Path, uploads: Sequence[Upload]) -> None:
@@ -174,6 +174,11 @@ def asker(request: Request) -> dict[str, str]:
     """Who asks, and from where, as the guard has found out."""
     found: dict[str, str] = request.scope["halfseen"]
     return found
+
+
+def _is_said(value: object) -> bool:
+    """Whether it is more than that nobody said a word. 0 is a word, though it equals False."""
+    return value is not None and value is not False and value != ()
 
 
 def _queries(embedding: Embedding, seen: Sequence[Looked], like: Sequence[int]) -> list[Query]:
