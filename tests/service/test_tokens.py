@@ -36,6 +36,8 @@ def test_a_file_names_who_may_search(tmp_path: Path) -> None:
         (f"ada {ADA} more\n", "line 1"),
         (f"ada {ADA}\n{BOB}\n", "line 2"),
         (f"ada {ADA}\nada {BOB}\n", "line 2"),
+        (f"ada {ADA}\nada {ADA}\n", "line 2"),
+        (f"ada {ADA}\n# and\nbob {ADA}\n", "line 3, gives bob the token of ada, .* make another for one of them"),
     ],
 )
 def test_a_file_that_says_something_else_is_refused(tmp_path: Path, text: str, says: str) -> None:

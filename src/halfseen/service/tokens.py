@@ -41,7 +41,12 @@ def read_tokens(path: Path) -> dict[str, str]:
                 f"{shown(path)}, line {row}, is no `name token` with a name of its own and a token of at least "
                 f"{SMALLEST} characters; mend it"
             )
-        known[digest_of(words[1])] = words[0]
+        other = known.setdefault(digest_of(words[1]), words[0])
+        if other != words[0]:
+            raise InputError(
+                f"{shown(path)}, line {row}, gives {words[0]} the token of {other}, and the log could not tell who of "
+                f"them searched; make another for one of them, e.g. with `openssl rand -hex 20`"
+            )
     if not known:
         raise InputError(f"{shown(path)} names nobody; write a line `name token` for each who may search")
     return known
