@@ -48,6 +48,9 @@ done
 run ogfr-heavy-4-distillation ogfr --row 4-distillation "${heavy[@]}"
 run ogfr-heavy-6-ogfr ogfr --row 6-ogfr "${heavy[@]}"
 chance ogfr-heavy "${heavy[@]}"
+kept=("${much[@]}" --config.agent.pools kept --config.agent.gap unit --config.agent.reward 1 1 1)
+run ogfr-kept-6-ogfr ogfr --row 6-ogfr "${kept[@]}" # what was erased is pooled by nobody, and compared as at last
+chance ogfr-kept "${kept[@]}"
 ours=$world
 world=$folder/world-half # half of whose pictures to learn from hide somebody; those to search are the same
 halfseen world render "$world" --ids 200 --images 20 --cameras 6 --size 192x96 --seed 0 --occluded 0.5
