@@ -72,10 +72,7 @@ class Trials:
         """The teacher's at present."""
         return cast(Purifier, self.teacher.purifier)
 
-    def judged(self, patches: Tensor) -> Judged:
-        return self._judged(patches, None)
-
-    def _judged(self, patches: Tensor, erased: Tensor | None) -> Judged:
+    def judged(self, patches: Tensor, erased: Tensor | None = None) -> Judged:
         agent = self.purifier.agent
         gone = erased if agent.pools == "kept" else None
         tokens = self.teacher.seen(self.tokens, patches)
@@ -83,7 +80,7 @@ class Trials:
 
     def gain(self, action: Tensor, agent: Agent | None = None) -> Tensor:
         """[B], of erasing where `action` [B,N] says so, as the agent or another weighs it."""
-        now = self._judged(self.purifier.swap(self.patches, action, self.positions), action)
+        now = self.judged(self.purifier.swap(self.patches, action, self.positions), action)
         return gain(now, self.kept, self.pids, agent or self.purifier.agent)
 
     def single(self, action: Tensor) -> Tensor:

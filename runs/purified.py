@@ -75,12 +75,7 @@ def looked(network: OGFR, recipe: Recipe, splits: Splits, split: str) -> dict[tu
                 look = teacher.branch(seen, None, gone)
                 found.setdefault((name, pools), []).append(tested(look, gone))
     facts = Facts.of(samples)
-    return {
-        how: Encoded(
-            Embedding(torch.cat([e.vectors for e in some]), torch.cat([e.visibility for e in some])), facts, True
-        )
-        for how, some in found.items()
-    }
+    return {how: Encoded(Embedding.joined(some), facts, has_cameras=True) for how, some in found.items()}
 
 
 def main(root: Path, folders: list[Path]) -> None:

@@ -200,7 +200,7 @@ class Indexing:
 
     def _add_film(self, film: Source, digest: str) -> None:
         self._detect = self._detect or self._detector()
-        how, detect = self.settings, self._detect
+        how = self.settings
 
         def known(stretch: int) -> bool:
             return bool(self.gallery.known([stretch_name(digest, stretch)]))
@@ -208,7 +208,7 @@ class Indexing:
         with how.bars(film.path.name) as watch:
             try:
                 for stretch, found in passages(
-                    film.path, detect, every=how.every, count=how.crops, known=known, progress=watch
+                    film.path, self._detect, every=how.every, count=how.crops, known=known, progress=watch
                 ):
                     self._add_stretch(film, digest, stretch, found)
             except DamagedError as fault:

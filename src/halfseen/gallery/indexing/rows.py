@@ -85,11 +85,12 @@ def outgrown(gallery: Gallery, embedding: Embedding, facts: Sequence[Fact]) -> l
     moments: dict[tuple[str, str], list[float]] = {}  # of each film that is to be stored
     for source, camera, moment, _ in new:
         moments.setdefault((source, camera), []).append(moment or 0.0)
-    sources, cameras = (frozenset(column) for column in zip(*moments, strict=True))
+    spans = {film: (min(own), max(own)) for film, own in moments.items()}
+    sources, cameras = (frozenset(column) for column in zip(*spans, strict=True))
     there = {
         id: fact
         for id, fact in gallery.rows(where=Where(cameras, sources), thumbnails=False).items()
-        if (own := moments.get((fact.source, fact.camera))) and min(own) <= (fact.time or 0.0) <= max(own)
+        if (span := spans.get((fact.source, fact.camera))) and span[0] <= (fact.time or 0.0) <= span[1]
     }
     alike = [id for id, fact in there.items() if _place(fact) in new]
     ids, old = gallery.embedding(alike)
