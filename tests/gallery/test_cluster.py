@@ -199,6 +199,25 @@ def test_a_picture_that_ends_its_process_is_told_and_the_others_are_stored(
     assert index_on("auto", [folder], gallery, model, Settings(batch=2)).added == 1  # by a decoder that can
 
 
+@pytest.mark.usefixtures("two")
+def test_a_lot_done_file_by_file_stores_each_content_once_and_as_its_own(
+    tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, gallery = folder_of(tmp_path / "set", 9), Gallery.create(tmp_path / "g", model.facts)
+    with (folder / "4.png").open("ab") as file:
+        file.write(b"deadly")
+    for copied, name in (("0", "5"), ("6", "7")):  # of a lot before, and of the same
+        (folder / f"{name}.png").write_bytes((folder / f"{copied}.png").read_bytes())
+    monkeypatch.setattr(cluster, "encoding", deadly)
+    report = index_on("auto", [folder], gallery, model, Settings(batch=4))
+    monkeypatch.undo()
+    (folder / "4.png").unlink()
+    other = Gallery.create(tmp_path / "other", model.facts)
+    assert report.added == index([folder], other, model).added == len(gallery) == 6
+    assert contents(gallery) == contents(other)
+    assert alike(gallery, other)
+
+
 def deadly_film(given: Given) -> Work:
     """As `watching`, but a film ends its process in its second stretch."""
     patch, found = pytest.MonkeyPatch(), films.passages

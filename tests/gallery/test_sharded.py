@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,7 +25,7 @@ from halfseen.gallery.leading import Leading
 from halfseen.gallery.probes import Found
 from halfseen.gallery.search import Search
 from halfseen.gallery.sharded import BLOCK, Part, Shard, Sharded, Share
-from halfseen.gallery.sightings import Ask, Sighting
+from halfseen.gallery.sightings import Ask, Sighting, State
 from halfseen.gallery.store import Gallery
 from halfseen.gallery.tables import VanishedError
 from halfseen.types import Embedding, InputError
@@ -109,6 +110,22 @@ def test_a_shard_still_knows_the_version_before_and_reads_only_what_is_new(galle
     gallery.compact(grace=timedelta(0))
     with pytest.raises(VanishedError):
         Shard(gallery.folder, MODEL, Share(0, 1), None, 1).load(states[0])
+
+
+def test_a_version_that_another_thread_puts_out_is_still_answered(gallery: Gallery) -> None:
+    class Hasty(dict[State, Search]):
+        """As if after each look another thread had loaded two newer versions."""
+
+        def __contains__(self, state: Any) -> bool:
+            return self.pop(state, None) is not None
+
+        def get(self, state: State, default: Any = None) -> Any:
+            return self.pop(state, default)
+
+    shard = Shard(gallery.folder, MODEL, Share(0, 1), None, 1)
+    shard.load(gallery.state)
+    shard._searches = Hasty(shard._searches)
+    assert shard.load(gallery.state) == len(gallery)
 
 
 def test_where_no_cluster_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,13 +101,16 @@ class Shard:
         return self._at(state).nearest(probes, k, wheres)
 
     def _at(self, state: State) -> Search:
-        if state not in self._searches:
+        found = self._searches.get(state)  # looked up once: another thread may put it out for a newer one
+        if found is None:
             with self._one:
-                if state not in self._searches:
+                found = self._searches.get(state)
+                if found is None:
                     same = [one for one in self._searches if one.gallery == state.gallery]
                     others = {one: self._searches[one] for one in sorted(same)[1 - KEPT :]}
-                    self._searches = others | {state: self._made(state, others)}
-        return self._searches[state]
+                    found = self._made(state, others)
+                    self._searches = others | {state: found}
+        return found
 
     def _made(self, state: State, others: dict[State, Search]) -> Search:
         part, newest = Part(*self._about, state.version), max(others, default=state)

@@ -34,7 +34,7 @@ from halfseen.gallery.indexing.sources import DamagedError, Source, find
 from halfseen.gallery.machines import joined, ray, told
 from halfseen.gallery.store import Gallery
 from halfseen.training.settings import no_bar, say_nothing
-from halfseen.types import InputError
+from halfseen.types import Embedding, InputError
 
 NOTHING = Rows([], [], [])
 TRIES = 2  # before a lot that ended its process is done file by file
@@ -77,14 +77,16 @@ Work = Callable[[Lot], Iterable[Made]]
 
 
 def merged(some: Sequence[Made]) -> Made:
-    """What came of the files of a lot one by one, as if it had been one."""
-    rows = Rows(
-        [each for made in some for each in made.rows.embeddings],
-        [each for made in some for each in made.rows.facts],
-        [each for made in some for each in made.rows.digests],
-    )
-    names, faults = [name for made in some for name in made.names], [fault for made in some for fault in made.faults]
-    return Made(names, rows, rows.digests, faults)
+    """What came of the pictures of a lot one by one, as if it had been one: each content once, encoded together."""
+    first: dict[str, Made] = {}
+    for made in some:
+        for digest in made.rows.digests:
+            first.setdefault(digest, made)
+    embeddings = [embedding for made in first.values() for embedding in made.rows.embeddings]
+    facts = [fact for made in first.values() for fact in made.rows.facts]
+    rows = Rows([Embedding.joined(embeddings)], facts, list(first)) if first else NOTHING
+    names = [name for made in some for name in made.names]
+    return Made(names, rows, rows.digests, list(dict(fault for made in some for fault in made.faults).items()))
 
 
 def index_on(
