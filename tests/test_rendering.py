@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -24,6 +25,7 @@ import worlds
 from halfseen import painting, rendering
 from halfseen.data.check import check
 from halfseen.data.cues import load_keypoints, load_part_labels
+from halfseen.data.files import alone
 from halfseen.data.sets import read_set
 from halfseen.painting import Job
 from halfseen.rendering import Report, photos_in, render_set
@@ -221,6 +223,31 @@ def test_a_disk_without_room_for_the_table_keeps_its_chunks(tmp_path: Path, monk
         read_set("world", tmp_path / "out")
     assert render(tmp_path / "out", studio=worlds.dying_studio).rendered == 0
     assert len(worlds.files_of(tmp_path / "out")) == 2 * TOTAL + 3
+
+
+def test_one_folder_is_rendered_by_one_process_at_a_time(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl", reason="Unix only")
+    (out := tmp_path / "out").mkdir()
+    with alone(out), pytest.raises(InputError, match=r"another process is writing into .*out; wait until it is done"):
+        render(out)
+    assert not list(out.iterdir())
+    assert render(out).rendered == TOTAL
+
+
+def test_a_table_with_rows_missing_is_never_said_to_be_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_two(*words: Any) -> list[Any]:
+        return put_together(*words)[:-2]
+
+    put_together = rendering._put_together
+    monkeypatch.setattr(rendering, "_put_together", without_two)
+    with pytest.raises(InputError, match=r"has lost what was known of 2 pictures; .*the same command goes on"):
+        render(tmp_path / "out")
+    assert "roles" not in json.loads((tmp_path / "out/world.json").read_text())
+    monkeypatch.undo()
+    assert render(tmp_path / "out").rendered == 0
+    assert len((tmp_path / "out/world.csv").read_text().splitlines()) == 1 + TOTAL
 
 
 def test_a_process_that_dies_is_said(tmp_path: Path) -> None:

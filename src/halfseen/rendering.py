@@ -31,7 +31,7 @@ import torch
 
 from halfseen import __version__
 from halfseen.data.cues import KeypointFile, save_keypoints
-from halfseen.data.files import PART, shown, whole
+from halfseen.data.files import PART, alone, shown, whole
 from halfseen.data.images import read_bytes, read_image
 from halfseen.data.sets.folders import SUFFIXES, scan
 from halfseen.data.sets.world import CARD, CHUNKS, TABLE
@@ -74,14 +74,23 @@ def render_set(job: Job, *, workers: int | None = None, progress: Progress | Non
     people = draw_people(job.setting.ids, job.setting.seed, job.setting.sharing)
     planned = plan(job.setting, people, CAMERAS)
     card: Card = {"format": FORMAT, "halfseen": __version__, "setting": _setting(job), "sharing": part_sharing(people)}
-    complete = _claim(job.out, card, planned)
-    if complete:
-        return _report(job.out, complete, 0)
+    _make(job.out)
+    with alone(job.out):
+        complete = _claim(job.out, card, planned)
+        if complete:
+            return _report(job.out, complete, 0)
+        return _render(job, card, planned, workers or os.cpu_count() or 1, progress)
+
+
+def _render(job: Job, card: Card, planned: Sequence[Planned], workers: int, progress: Progress | None) -> Report:
     chunks = _chunks(planned)
     todo = [chunk for chunk in chunks if finished(job.out, chunk) is None]
     with _keeping(job.out, chunks, planned):
-        _paint(job, todo, len(planned), workers or os.cpu_count() or 1, progress)
-        card |= _measured(_put_together(job.out, chunks, planned))
+        _paint(job, todo, len(planned), workers, progress)
+        records = _put_together(job.out, chunks, planned)
+        if len(records) < len(planned):  # somebody took some of CHUNKS away meanwhile
+            raise InputError(f"{shown(job.out)} has lost what was known of {len(planned) - len(records):,} pictures")
+        card |= _measured(records)
         _put(job.out / CARD, _json(card))
     shutil.rmtree(job.out / CHUNKS)
     return _report(job.out, card, sum(len(chunk.planned) for chunk in todo))
@@ -120,14 +129,17 @@ def _setting(job: Job) -> Card:
     return setting | {"backgrounds": photos}
 
 
-def _claim(out: Path, card: Card, planned: Sequence[Planned]) -> Card | None:
-    """Make `out` ready, if it is new, empty, or holds the beginning of the same; if it holds all, return its card."""
+def _make(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
-        names = [entry.name for entry in scan(out) if not entry.name.endswith(PART)]
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{shown(out)} cannot be made ({reason}); choose a folder that is yours") from error
+
+
+def _claim(out: Path, card: Card, planned: Sequence[Planned]) -> Card | None:
+    """Make `out` ready, if it is empty, or holds the beginning of the same; if it holds all, return its card."""
+    names = [entry.name for entry in scan(out) if not entry.name.endswith(PART)]
     if names and CARD not in names:
         raise InputError(f"{shown(out)} holds other things ({shown(names[0])}); choose a new folder, or empty this one")
     if CARD in names:

@@ -18,6 +18,7 @@ from PIL import Image
 
 from halfseen import __version__
 from halfseen.data.export import export
+from halfseen.data.files import alone
 from halfseen.data.images import read_image
 from halfseen.data.sets import read_set
 from halfseen.data.variants import Picture, occluded, partial, read_sample
@@ -51,6 +52,15 @@ def splits(tmp_path: Path) -> Splits:
 @pytest.fixture
 def edited(splits: Splits) -> Splits:
     return occluded(partial(splits), share={"query": 1.0, "train": 0.4})
+
+
+def test_one_folder_is_exported_into_by_one_process_at_a_time(splits: Splits, tmp_path: Path) -> None:
+    pytest.importorskip("fcntl", reason="Unix only")
+    (out := tmp_path / "out").mkdir()
+    with alone(out), pytest.raises(InputError, match="another process is writing into"):
+        export(splits, out)
+    assert not list(out.iterdir())
+    assert export(splits, out).exists()
 
 
 def samples_of(splits: Splits) -> list[tuple[str, Sample]]:

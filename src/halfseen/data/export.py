@@ -35,7 +35,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from halfseen import __version__
 from halfseen.data.cues import KeypointFile, load_keypoints, save_keypoints
-from halfseen.data.files import PART, shown, whole
+from halfseen.data.files import PART, alone, shown, whole
 from halfseen.data.fitting import stored_sizes
 from halfseen.data.memory import cut
 from halfseen.data.sets.folders import pid_and_camera
@@ -92,10 +92,13 @@ def export(
         if target.is_file():
             raise InputError(f"{shown(out)} is a file; choose another name, of a folder to export into")
         tasks = list(_tasks(splits, target, masks))
-        _claim(target, splits, _card(splits, tasks, layout, masks))
-        _carry_keypoints(splits, tasks, target)
-        hidden = _write_all(tasks, workers or os.cpu_count() or 1, progress)
-        _put(target / MANIFEST, _manifest(tasks, hidden))
+        _check_place(target, splits)
+        target.mkdir(parents=True, exist_ok=True)
+        with alone(target):
+            _claim(target, _card(splits, tasks, layout, masks))
+            _carry_keypoints(splits, tasks, target)
+            hidden = _write_all(tasks, workers or os.cpu_count() or 1, progress)
+            _put(target / MANIFEST, _manifest(tasks, hidden))
     except InputError:
         raise
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
@@ -158,14 +161,16 @@ def _card(splits: Splits, tasks: list[Task], layout: str, masks: bool) -> bytes:
     return (json.dumps(card, indent=2) + "\n").encode()
 
 
-def _claim(target: Path, splits: Splits, card: bytes) -> None:
-    """Make sure that `target` is empty or an earlier export of the same thing, and prepare its folders."""
+def _check_place(target: Path, splits: Splits) -> None:
     if not (splits.train or splits.query or splits.gallery):
         raise InputError(f"the set {splits.name!r} holds no pictures; check what was read before exporting it")
     root = splits.root.resolve()
     if target == root or root in target.parents:
         raise InputError(f"{shown(target)} lies in the folder of the set itself; choose an export folder outside of it")
-    target.mkdir(parents=True, exist_ok=True)
+
+
+def _claim(target: Path, card: bytes) -> None:
+    """Make sure that `target` is empty or an earlier export of the same thing, and prepare its folders."""
     earlier = (target / CARD).read_bytes() if (target / CARD).is_file() else None
     if earlier != card and any(target.iterdir()):
         what = "holds an export of something else" if earlier else "is not empty"

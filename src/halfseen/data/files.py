@@ -7,10 +7,14 @@ import errno
 import os
 import re
 import secrets
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from halfseen.types import InputError
+
+if sys.platform != "win32":  # which has none
+    import fcntl
 
 PART = ".part"  # the ending of what is being written
 FULL = (errno.ENOSPC, errno.EDQUOT)  # the disk, or the share of it that one may use
@@ -47,6 +51,33 @@ def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+def taken(file: int) -> bool:
+    """Lock the open `file` until it is closed, by the end of the process at the latest; False if another has it."""
+    if sys.platform == "win32":
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Nobody else who comes this way writes into `folder` in here."""
+    if sys.platform == "win32":  # nor can a folder be opened
+        yield
+        return
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a file system that knows no locks
+            if not taken(file):
+                raise InputError(f"another process is writing into {shown(folder)}; wait until it is done, or end it")
+        yield
+    finally:
+        os.close(file)
 
 
 def check_folder(path: Path) -> None:

@@ -24,14 +24,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
-from halfseen.data.files import shown
+from halfseen.data.files import shown, taken
 from halfseen.gallery.sightings import Fact, State
 from halfseen.types import Embedding, InputError
-
-try:
-    import fcntl
-except ImportError:  # Windows has none
-    fcntl = None  # type: ignore[assignment]
 
 Read = TypeVar("Read")
 Dataset: TypeAlias = Any  # lance.LanceDataset: the package is an extra
@@ -258,7 +253,7 @@ def locked(folder: str) -> Iterator[None]:
 
     Object stores know no locks: there Lance's own rule holds, that of two who change the same, one is refused.
     """
-    if fcntl is None or not local(folder):
+    if not local(folder):
         yield
         return
     with guarded(folder, "writing to"):
@@ -272,16 +267,13 @@ def locked(folder: str) -> Iterator[None]:
 
 def _wait_for(file: int, folder: str) -> None:
     until = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if time.monotonic() > until:
-                raise InputError(
-                    f"another process has been writing to the gallery {shown(folder)} for {PATIENCE:.0f} seconds; "
-                    f"wait until it is done, or end it"
-                ) from error
-            time.sleep(0.02)
+    while not taken(file):
+        if time.monotonic() > until:
+            raise InputError(
+                f"another process has been writing to the gallery {shown(folder)} for {PATIENCE:.0f} seconds; wait "
+                f"until it is done, or end it"
+            )
+        time.sleep(0.02)
 
 
 def local(folder: str) -> bool:
