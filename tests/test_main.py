@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -14,6 +15,19 @@ from halfseen import __main__, __version__, cli
 def test_python_m_halfseen_runs_the_command_line() -> None:
     done = subprocess.run([sys.executable, "-m", "halfseen", "--version"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"halfseen {__version__}\n", "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize(("words", "full"), [("--version", "stdout"), ("--version", "both"), ("evaluate", "both")])
+def test_where_nothing_can_be_printed_the_exit_code_says_so(words: str, full: str) -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as nowhere:
+        error = nowhere if full == "both" else subprocess.PIPE
+        command = [sys.executable, "-m", "halfseen", words]
+        done = subprocess.run(command, stdout=nowhere, stderr=error, text=True, check=False)
+    assert done.returncode == 2
+    if full == "stdout":
+        assert done.stderr.startswith("halfseen: the system refused to go on ([Errno 28] No space left on device)")
+        assert done.stderr.count("\n") == 1
 
 
 def test_the_exit_code_is_that_of_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TextIO, TypeAlias
 
 import tyro
 from tyro.conf import FlagCreatePairsOff
@@ -141,10 +141,10 @@ def main(words: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names may hold what the terminal cannot show
-    if words == ["--version"]:
-        printing.print_line(f"halfseen {__version__}")
-        return 0
     try:
+        if words == ["--version"]:
+            printing.print_line(f"halfseen {__version__}")
+            return 0
         return _parse(words).run()
     except InputError as error:
         return _fail(str(error))
@@ -190,16 +190,20 @@ def _parse(words: list[str]) -> Verb:
     return verb
 
 
-def _drop_output() -> None:
+def _drop_output(stream: TextIO | None = None) -> None:
     """Forget what cannot be printed; Python would try it again at the end, and complain."""
+    stream = stream or sys.stdout
     try:
-        sys.stdout.flush()
+        stream.flush()
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _fail(sentence: str) -> int:
-    printing.print_note(f"halfseen: {' '.join(sentence.split())}")
+    try:
+        printing.print_note(f"halfseen: {' '.join(sentence.split())}")
+    except OSError:  # nobody reads it, or its disk is full; the exit code still says it
+        _drop_output(sys.stderr)
     return 2
 
 
