@@ -30,6 +30,7 @@ from halfseen.world.bodies.poses import Activity
 from halfseen.world.cameras import CAMERAS
 from halfseen.world.labels import LIES_ON
 from halfseen.world.plan import Role, Setting, Thing, plan
+from halfseen.world.render import build, render
 from halfseen.world.shapes import PART
 from halfseen.world.wardrobe import draw_people
 
@@ -238,5 +239,16 @@ def test_it_is_what_its_setting_renders_today(rows: list[dict[str, str]]) -> Non
     assert [tuple(row[column].lower() for column in columns) for row in rows] == [
         tuple(cell.lower() for cell in cells) for cells in planned(setting)
     ]
+    drawn = plan(setting, draw_people(setting.ids, setting.seed, setting.sharing), CAMERAS)[9::240]
+    pictures, known = (
+        render(build(6, setting.seed, HEIGHT), [each.shot for each in drawn], (HEIGHT, WIDTH)),
+        load_keypoints(STREET / "keypoints.npz"),
+    )
+    for number, each in enumerate(drawn):
+        joints = known.keypoints[known.names.index(each.name)]
+        labels = load_part_labels((STREET / "parts" / each.name).with_suffix(".png"))
+        assert torch.equal(labels, pictures.parts[number, : pictures.rows[number]].long())
+        assert torch.equal(2 * joints[:, 2], pictures.state[number].float())
+        assert (joints[:, :2] - pictures.keypoints[number]).abs().max() < 0.01
     of_role = Counter(row["role"] for row in rows)
     assert {role: counts["images"] for role, counts in card["roles"].items()} == of_role
