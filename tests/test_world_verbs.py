@@ -165,8 +165,15 @@ def test_world_sheet_draws_one_picture(tmp_path: Path, run: Run, monkeypatch: py
     monkeypatch.setattr(world_verbs, "sheet", draw)
     out = tmp_path / "sheet.png"
     words = ("--people", 5, "--cameras", 3, "--seed", 4, "--size", "64x32")
-    assert run("world", "sheet", out, *words) == (0, f"5 people before 3 cameras: {out}\n", "")
+    assert run("world", "sheet", out, *words) == (0, f"{out}: people × cameras, 5 × 3\n", "")
     assert torch.equal(read_image(out), torch.arange(600, dtype=torch.uint8).reshape(3, 20, 10))
+
+
+def test_a_sheet_s_folder_is_looked_for_before_it_is_drawn(
+    tmp_path: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world_verbs, "draw_people", lambda *_: pytest.fail("it was drawn"))
+    assert "its folder does not exist" in refused("world", "sheet", tmp_path / "nowhere/sheet.png")
 
 
 @pytest.mark.parametrize(

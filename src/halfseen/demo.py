@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -141,7 +142,7 @@ def _save(out: Path, results: Sequence[Result]) -> None:
         save_encoded(out / f"{name}.safetensors", side)
     printing.print_line(
         f"Open {out / REPORT} in a browser: curves, answers, part maps. Now try\n"
-        f"halfseen evaluate --query {out}/query.safetensors --gallery {out}/gallery.safetensors"
+        f"halfseen evaluate --query {quote(f'{out}/query.safetensors')} --gallery {quote(f'{out}/gallery.safetensors')}"
     )
 
 

@@ -13,6 +13,7 @@ from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
 from secrets import token_hex
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -154,4 +155,4 @@ def _print_address(url: str, gallery: Gallery, model: Model) -> None:
 
 
 def _print_again(out: Path) -> None:
-    printing.print_line(f"The page again: halfseen serve {out / GALLERY}")
+    printing.print_line(f"The page again: halfseen serve {quote(str(out / GALLERY))}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from halfseen import printing
+from halfseen.data.files import check_folder
 from halfseen.data.images import SUFFIXES, save_image
 from halfseen.painting import Job
 from halfseen.rendering import Report, photos_in, render_set
@@ -38,11 +39,11 @@ class RenderWorld:
     size: str = "256x128"
     """Height x width of the pictures."""
     seed: int = 0
-    """The same seed renders the same world everywhere."""
+    """The same seed draws the same people, places and labels everywhere (docs/commands.md: where the same bytes)."""
     sharing: float = 0.08
     """Of each part (head, upper, lower, shoes, things carried): how probably two people have the same look of it."""
     covered: tuple[float, float] = (0.25, 0.65)
-    """The least and the greatest share of the body that an occluder hides."""
+    """The least and the greatest share of the body that an occluder is placed to hide; world.csv says what it hides."""
     occluded: float = 0.55
     """The share of the pictures for training that hide somebody in part: 0.1 as in Occluded-Duke, at most 0.55."""
     backgrounds: Path | None = None
@@ -92,12 +93,13 @@ class DrawSheet:
         size = _size(self.size)
         if self.out.suffix.lower() not in SUFFIXES:  # before the work, not after it
             raise InputError(f"{self.out} does not end in one of {', '.join(SUFFIXES)}; choose one of these endings")
+        check_folder(self.out)
         if self.people < 1:
             raise InputError(f"{self.people} people fill no sheet; give --people 1 or more")
         people = draw_people(max(CROWD, self.people), self.seed)[: self.people]
         world = build(self.cameras, self.seed, size[0])
         save_image(self.out, sheet(world, people, size, self.seed))
-        printing.print_line(f"{self.people} people before {self.cameras} cameras: {self.out}")
+        printing.print_line(f"{self.out}: people × cameras, {self.people} × {self.cameras}")
         return 0
 
 

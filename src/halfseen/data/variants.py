@@ -68,7 +68,7 @@ def partial(splits: Splits, seed: int = 0) -> Splits:
         quarter, half = len(order) // 4, len(order) // 2
         parts = dict.fromkeys(order[:quarter], 2) | dict.fromkeys(order[quarter:half], 3)
         made.append(tuple(_cut(s, parts[i]) if i in parts else s for i, s in enumerate(samples)))
-        notes.append(f"{split}: {quarter} upper halves, {half - quarter} upper thirds, {len(order) - half} whole")
+        notes.append(f"{split}: upper halves {quarter}, upper thirds {half - quarter}, whole {len(order) - half}")
     return _variant(splits, "partial", seed, made, "; ".join(notes))
 
 
