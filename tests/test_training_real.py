@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from halfseen import train as training_module
 from halfseen.encode import cues_for
-from halfseen.methods import bpbreid
+from halfseen.methods import bpbreid, ogfr
 from halfseen.ops.distance import Distance, VisibleParts
 from halfseen.recipe import Method
 from halfseen.train import CHECKPOINT, LAST, Training
@@ -119,3 +119,16 @@ def test_a_compiled_network_learns_the_same(go: Go, tmp_path: Path, monkeypatch:
     assert plain.network.state_dict().keys() == compiled.network.state_dict().keys()
     for one, other in zip(losses_of(tmp_path / "plain"), losses_of(tmp_path / "compiled"), strict=True):
         assert other == pytest.approx(one, rel=1e-3)
+
+
+def test_in_bfloat16_credit_can_be_given_by_patch(splits: Splits, tmp_path: Path) -> None:
+    """What a patch's absence changed is a slope of the network's own output, taken before that of the losses."""
+    agent = replace(ogfr.ROWS["credit-patch"].agent, warmup=0)
+    config = replace(ogfr.ROWS["credit-patch"], backbone="test_vit", agent=agent)
+    recipe = replace(ogfr.RECIPE, height=64, width=32, people=2, images=2, epochs=1, warmup=0)
+    cues = {"train": cues_for(ogfr.METHOD, config, "train", splits, splits.train, "keypoints")}
+    how = Settings(tmp_path / "out", device="cpu", start="none", every=0, interval=1, precision="bfloat16")
+    Training(ogfr.METHOD, config, recipe, splits, cues, settings=how).run()
+    told = losses_of(tmp_path / "out")
+    assert told
+    assert all(step["policy"] for step in told)

@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Any
 
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.precision import MixedPrecision
+from lightning_fabric.plugins.precision import MixedPrecision, Precision
 from torch import Tensor
 
 from halfseen.data.loading import CueSources
@@ -35,6 +35,10 @@ def launch(settings: Settings) -> Fabric:
 
 class _Autocast(MixedPrecision):
     """Autocast says what is rounded. The input stays as it is: keypoints in bfloat16 would lie pixels away."""
+
+    # The plain one, as bfloat16 needs no scaler: for the sake of that of MixedPrecision, Fabric has a network's output
+    # refuse to tell any slope but the whole loss's, and OGFR's credits ask for another.
+    backward = Precision.backward
 
     def convert_input(self, data: Any) -> Any:
         return data
