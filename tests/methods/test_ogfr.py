@@ -186,6 +186,13 @@ def test_random_erasure_has_no_policy() -> None:
     assert 0.2 < ogfr.watch(out, tiny_batch(), network.config)["erased"] < 0.8
 
 
+def test_random_erasure_without_parts_is_judged_by_the_whole() -> None:
+    network = drawn(agent={"kind": "random", "judged": "global", "warmup": 0}, attention="none")
+    out = look(network)
+    assert all(term.isfinite() for term in ogfr.losses(out, tiny_batch(), network.config).values())
+    assert ogfr.watch(out, tiny_batch(), network.config)["reward"].isfinite()
+
+
 def test_without_an_agent_the_teacher_teaches_what_it_sees() -> None:
     network = drawn(agent=NOBODY)
     out = look(network)
@@ -247,6 +254,10 @@ def test_training_wants_twins() -> None:
         ({"agent": {"judged": "both"}}, "agent.judged is 'both'; allowed are global, parts"),
         (
             {"agent": {"judged": "parts"}, "attention": "none"},
+            "there are none; set attention, or agent.judged to global",
+        ),
+        (
+            {"agent": {"kind": "random"}, "attention": "none"},  # whose reward is told, if not learned from
             "there are none; set attention, or agent.judged to global",
         ),
     ],

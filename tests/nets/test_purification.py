@@ -157,8 +157,9 @@ def test_during_the_warm_up_a_policy_gets_gradients_of_zero() -> None:
     assert all(each.eq(0).all() for each in slopes)
 
 
-@pytest.mark.parametrize("credit", ["joint", "patch"])
-@pytest.mark.parametrize("baseline", ["greedy", "others", "none"])
+@pytest.mark.parametrize(
+    ("baseline", "credit"), [("greedy", "joint"), ("others", "joint"), ("none", "joint"), ("greedy", "patch")]
+)
 def test_O3_the_reward_is_a_constant_and_the_loss_teaches_the_policy_alone(baseline: str, credit: str) -> None:
     agent = Agent(warmup=0, baseline=baseline, credit=credit)  # type: ignore[arg-type]
     torch.manual_seed(0)
@@ -305,8 +306,18 @@ def test_a_policy_that_is_not_asked_yet_has_not_collapsed() -> None:
 def test_agents_come_back_from_json() -> None:
     agent = Agent(kind="random", rate=0.2, reward=(1.0, 0.0, 2.0))
     saved = {"kind": "random", "rate": 0.2, "reward": [1.0, 0.0, 2.0]}
-    assert Agent.of(saved) == agent == Agent(kind="random", rate=0.2, drawn=0.2, reward=(1.0, 0.0, 2.0))
+    assert Agent.of(saved) == agent
     assert Agent.of(agent) is agent
+
+
+def test_the_control_draws_its_rate_unless_it_is_told_another() -> None:
+    row = Agent(kind="random")
+    assert (row.drawn, row.chance) == (None, 0.15)
+    assert replace(row, rate=0.5).chance == 0.5
+    assert replace(row, rate=0.5, drawn=0.1).chance == 0.1
+    assert replace(row, kind="trained") == Agent()  # of whom nobody said what it draws
+    purifier = Purifier(8, replace(row, rate=0.5, warmup=0))
+    assert purifier(*views(200, 50)).action.float().mean().item() == pytest.approx(0.5, abs=0.03)
 
 
 @pytest.mark.parametrize(
@@ -322,6 +333,8 @@ def test_agents_come_back_from_json() -> None:
         ({"entropy": -0.1}, "entropy -0.1"),
         ({"kind": "random", "drawn": 1.5}, "drawn 1.5"),
         ({"drawn": 0.1}, "agent.drawn is 0.1, and agent.kind trained"),
+        ({"credit": "patch", "baseline": "others"}, "agent.baseline is others, and agent.credit patch"),
+        ({"credit": "patch", "baseline": "none"}, "agent.baseline is none, and agent.credit patch"),
         ({"reward": (1.0, -1.0, 1.0)}, "give shares from 0 to 1, and the others 0 or more"),
         ({"reward": (float("nan"), 0.0, 0.0)}, "reward .nan, 0.0, 0.0. cannot be"),
         ({"reward": (1.0, 0.1)}, "reward .1.0, 0.1. cannot be"),

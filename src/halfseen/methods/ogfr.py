@@ -81,7 +81,7 @@ class Config:
         grouping_named(self.parts)  # which refuses what is none
         if self.agent.kind != "none" and self.teacher == "none":
             raise InputError("teacher is none, and an agent erases what a teacher sees; set agent.kind to none too")
-        if (self.agent.kind, self.agent.judged, self.attention) == ("trained", "parts", "none"):
+        if self.agent.kind != "none" and (self.agent.judged, self.attention) == ("parts", "none"):
             raise InputError("agent.judged is parts, and there are none; set attention, or agent.judged to global")
         for name, weight in self.weights.items():
             if name not in WEIGHTS or not weight >= 0:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
-from typing import Any, Literal, NamedTuple, TypeAlias, cast
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -43,11 +43,11 @@ class Agent:
     `reward` weighs the gain in log-likelihood of the right person, the gain in the gap of a
     triplet (β), and how far the erased share is from `rate` (η, ρ). `baseline` is the reward of the likeliest
     action, or the mean of the batch's other rewards. `credit` "patch" asks of each erased patch what keeping it
-    would have changed, instead of giving all of them the same reward. `greedy` is the action that is taught and
-    compared with: the likeliest patches, as many as `rate` says ("budget"), or those likelier erased than kept: a
-    policy that is nowhere sure erases none of that kind. `entropy` pays for doubt, but little: one patch too many
-    costs η/N, and at 0.01 a third of 128 patches would be erased for doubt's sake. For the first `warmup` steps
-    nothing is erased: a network that knows nobody yet cannot tell what harms it.
+    would have changed, instead of giving all of them the same reward; it has no other baseline. `greedy` is the
+    action that is taught and compared with: the likeliest patches, as many as `rate` says ("budget"), or those
+    likelier erased than kept: a policy that is nowhere sure erases none of that kind. `entropy` pays for doubt, but
+    little: one patch too many costs η/N, and at 0.01 a third of 128 patches would be erased for doubt's sake. For
+    the first `warmup` steps nothing is erased: a network that knows nobody yet cannot tell what harms it.
     """
 
     kind: Kind = "trained"  # who erases; random: the control
@@ -74,19 +74,27 @@ class Agent:
         check_choice("agent.pools", self.pools, Pools)
         check_choice("agent.gap", self.gap, Gap)
         object.__setattr__(self, "reward", tuple(self.reward))
-        shares = (self.rate, self.rate if self.drawn is None else self.drawn)
+        shares = (self.rate, self.chance)
         numbers = (*self.reward, self.entropy, self.warmup)
         if not 0 <= min(shares) <= max(shares) <= 1 or len(self.reward) != 3 or not all(0 <= n < inf for n in numbers):
             raise InputError(
                 f"an agent of rate {self.rate}, drawn {self.drawn}, warmup {self.warmup}, entropy {self.entropy} and "
                 f"reward {self.reward} cannot be; give shares from 0 to 1, and the others 0 or more"
             )
-        if self.kind == "random":
-            object.__setattr__(self, "drawn", shares[1])
-        elif self.drawn is not None:
+        if self.kind != "random" and self.drawn is not None:
             raise InputError(
                 f"agent.drawn is {self.drawn}, and agent.kind {self.kind}: only random draws so; leave it out"
             )
+        if self.credit == "patch" and self.baseline != "greedy":
+            raise InputError(
+                f"agent.baseline is {self.baseline}, and agent.credit patch, which compares with each patch kept; "
+                f"leave agent.baseline out, or set agent.credit to joint"
+            )
+
+    @property
+    def chance(self) -> float:
+        """Of the control, to draw a patch."""
+        return self.rate if self.drawn is None else self.drawn
 
     @staticmethod
     def of(saved: Agent | Mapping[str, Any]) -> Agent:
@@ -141,7 +149,7 @@ class Purifier(nn.Module):
             self.steps += 1
         luck = torch.rand(patches.shape[:2], device=patches.device)
         if self.policy is None:
-            action = luck < cast(float, self.agent.drawn)
+            action = luck < self.agent.chance
             taught = action if self.agent.greedy == "likely" else likeliest(torch.rand_like(luck), self.agent.rate)
             return Choice(None, action & active, taught & active, active)
         logits = self.policy(patches, cls, positions)
