@@ -219,6 +219,33 @@ def test_the_normalisation_of_aligned_parts_does_not_notice_the_factor() -> None
     torch.testing.assert_close(tempered(local / 192), plain(local), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("gap", ["grid", "mask"])
+@pytest.mark.usefixtures("_thin")
+def test_in_bfloat16_eq1_to_3_are_of_the_cells_as_they_are(gap: str) -> None:
+    """Products of long vectors are large, and a softmax of rounded ones would look at other cells."""
+    network = network_of(gap=gap, test="foreground")
+    conv = network.get_submodule("backbone.layer")
+    assert isinstance(conv, nn.Conv2d)
+    assert conv.bias is not None
+    nn.init.constant_(conv.bias, 3.0)  # products are large, and their differences are not
+    noted: list[Tensor] = []
+    hook = conv.register_forward_hook(lambda _, __, made: noted.append(made))
+    with torch.autocast("cpu", torch.bfloat16):
+        out, _ = at_test(network, tiny_cues(3))
+    hook.remove()
+    assert noted[0].dtype == torch.bfloat16
+    assert out.attention is not None
+    assert out.heat is not None
+    cells = noted[0].double()
+    sums = torch.einsum("bdhw,bkhw->bkd", cells, out.heat.double()) / (8 if gap == "grid" else 1)
+    products = torch.einsum("bdhw,bd->bhw", cells, sums.mean(1)).flatten(1)
+    assert products.mean() > 100 / (8 if gap == "grid" else 1)
+    want = products.softmax(1).view(3, *GRID)
+    torch.testing.assert_close(out.attention.double(), want, rtol=1e-3, atol=1e-5)
+    front = torch.einsum("bdhw,bhw->bd", cells, want)
+    torch.testing.assert_close(out.vectors["foreground"].double(), front, rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.usefixtures("_thin")
 def test_eq6_vectors_are_sums() -> None:
     out, _ = at_test(network_of(), tiny_cues(3))

@@ -60,31 +60,6 @@ def test_K2_consistency_is_the_foreground_s_square_and_pushes_along_it() -> None
     assert to_enhanced is None
 
 
-def test_K3_the_softmax_triplet_s_slope_has_the_sign_that_print_lacks() -> None:
-    dice = torch.Generator().manual_seed(0)
-    anchor, positive, negative = (torch.randn(6, generator=dice, dtype=torch.float64) for _ in "apn")
-
-    def loss(vector: Tensor) -> float:
-        right, wrong = math.exp(float(vector @ positive)), math.exp(float(vector @ negative))
-        return -math.log(right / (right + wrong))
-
-    gap = float(anchor @ positive - anchor @ negative)
-    assert loss(anchor) == pytest.approx(math.log1p(math.exp(-gap)))  # eq. 7 with its sign turned
-    closed = (negative - positive) / (1 + math.exp(gap))  # eq. 8 and 9 likewise
-    for place in range(6):
-        step = torch.zeros(6, dtype=torch.float64)
-        step[place] = 1e-5
-        measured = (loss(anchor + step) - loss(anchor - step)) / 2e-5
-        assert measured == pytest.approx(float(closed[place]), rel=1e-6, abs=1e-9)
-    whole, parts = (0.3 * anchor).requires_grad_(), (0.7 * anchor).requires_grad_()
-    scores = (whole + parts) @ torch.stack([positive, negative]).T
-    one, other = slopes_of(F.softplus(scores[1] - scores[0]), whole, parts)
-    assert one is not None
-    torch.testing.assert_close(one, closed)
-    assert other is not None
-    assert torch.equal(one, other)
-
-
 def contrast_by_loop(whole: Tensor, parts: Tensor, temperature: float, unit: bool) -> float:
     """Eq. 5 word by word."""
     total, length = [], whole.shape[1] // 8

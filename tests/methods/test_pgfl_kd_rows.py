@@ -81,6 +81,24 @@ def test_the_vectors_of_table_8_are_of_one_training() -> None:
         ({"reid": ("global",)}, "nothing trains the aligned parts, which are taught from or tested"),
         ({"reid": ("global",), "lambda_mcl": 0, "test": "fused"}, "name aligned or fused in reid"),
         ({"reid": ("global",), "lambda_mcl": 0, "last_stage": "separate"}, "nothing trains the second last stage"),
+        (
+            {"reid": ("aligned",), "last_stage": "separate", "lambda_cl": 0, "lambda_mcl": 0},
+            "nothing trains the last stage of the global",
+        ),
+        (
+            {
+                "reid": ("foreground", "aligned"),
+                "test": "fused",
+                "last_stage": "separate",
+                "lambda_cl": 0,
+                "lambda_mcl": 0,
+            },
+            "name it in reid, or share the stage",
+        ),
+        (
+            {"reid": ("aligned",), "test": "aligned", "last_stage": "separate", "lambda_cl": 0, "lambda_mcl": 0},
+            "nothing trains the last stage of the global vector",
+        ),
     ],
 )
 def test_what_is_no_config_is_refused(changes: dict[str, Any], message: str) -> None:

@@ -101,10 +101,12 @@ class Config:
                 f"nothing trains the aligned parts, which are taught from or tested (lambda_mcl {self.lambda_mcl}, "
                 f"test {self.test}); name aligned or fused in reid, or set lambda_mcl to 0 and test to another vector"
             )
-
         untaught = not (FEB | SAB) & {*self.reid} and self.used(training=True) != {"global"}
         if self.last_stage == "separate" and untaught:
             raise InputError("nothing trains the second last stage; name more than global in reid, or share the stage")
+        own = {"global", "enhanced", "fused"} & {*self.reid} or self.lambda_cl or self.lambda_mcl  # f_G is in these
+        if self.last_stage == "separate" and not own:
+            raise InputError("nothing trains the last stage of the global vector; name it in reid, or share the stage")
 
     def used(self, *, training: bool) -> set[str]:
         """The vectors that something is made of: the one that is tested, and in training those that losses see."""
@@ -158,12 +160,14 @@ class PGFLKD(nn.Module):
         cells, guided = self._cells(images)
         (h, w), (H, W) = guided.shape[2:], images.shape[2:]
         heat = part_heat(cues or Cues(), self.config, grid=(h, w), image=(H, W))
-        local, attention = pool(guided, heat, self.config.gap), None  # eq. 1
-        vectors = {"global": cells.mean((2, 3))}
-        if self.used & FEB:
-            attention = likeness(guided, local.mean(1), self.config.attention)
-            vectors["foreground"] = pool(guided, attention[:, None])[:, 0]  # eq. 3
-            vectors["enhanced"] = vectors["foreground"] + vectors["global"]
+        vectors, attention = {"global": cells.mean((2, 3))}, None
+        # Halves would round sums over all cells, and with the large products of eq. 2 look at other cells.
+        with torch.autocast(cells.device.type, enabled=False):
+            local = pool(guided, heat, self.config.gap)  # eq. 1
+            if self.used & FEB:
+                attention = likeness(guided, local.mean(1), self.config.attention)
+                vectors["foreground"] = pool(guided, attention[:, None])[:, 0]  # eq. 3
+                vectors["enhanced"] = vectors["foreground"] + vectors["global"]
         if self.used & SAB:
             vectors["aligned"] = self.align(local)
             vectors["fused"] = vectors["global"] + vectors["aligned"]  # eq. 6
@@ -177,12 +181,12 @@ class PGFLKD(nn.Module):
         return told or self.config.test != "global"
 
     def _cells(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """F for the global vector and F for the branches, [B,D,h,w] each."""
+        """F for the global vector and F for the branches, the latter in float32, [B,D,h,w] each."""
         if self.config.last_stage == "separate":
             cells, guided = self.second(self.backbone, images)
-            return cells, guided
+            return cells, guided.float()
         shared = self.backbone(images).cells
-        return shared, shared
+        return shared, shared.float()
 
     def _output(self, vectors: dict[str, Tensor]) -> Output:
         normed, logits = self.necks({name: vectors[name] for name in self.necks.norms if name in vectors})
