@@ -196,6 +196,13 @@ def test_each_process_needs_two_people() -> None:
         check_recipe(TINY, replace(SGD, people=6), network(), 4, 1)
 
 
+def test_a_batch_of_one_picture_has_nothing_to_be_normalised_by() -> None:
+    check_recipe(TINY, replace(SGD, people=1, images=2), network(), 1, 1)
+    check_recipe(TINY, replace(SGD, people=2, images=1), network(), 1, 1)
+    with pytest.raises(InputError, match=r"recipe\.people is 1 and recipe\.images 1, and .* give 2 or more of either"):
+        check_recipe(TINY, replace(SGD, people=1, images=1), network(), 1, 1)
+
+
 def test_what_rests_must_awake_before_the_end() -> None:
     recipe = replace(SGD, epochs=3)
     check_recipe(replace(TINY, rests={"agent.warmup": 29}), recipe, network(), 1, 10)
@@ -295,3 +302,15 @@ def test_shortened_to_nothing_no_gradient_teaches() -> None:
 def test_settings_are_not_negative(name: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=rf"--{name} is -1; give 0 or more"):
         replace(Settings(tmp_path), **{name: -1})  # type: ignore[arg-type]  # one of those that are numbers
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"schedule": "constant"}, "recipe.schedule is 'constant'; allowed are step, cosine"),
+        ({"optimiser": "adamw"}, "recipe.optimiser is 'adamw'; allowed are adam, sgd"),
+    ],
+)
+def test_recipes_that_nobody_knows_are_refused(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        Recipe(**changes)

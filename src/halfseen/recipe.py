@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from torch import Tensor, nn
 
 from halfseen.ops.distance import Distance
+from halfseen.ops.kernel import check_choice
 from halfseen.types import Batch, Embedding, InputError
 
 Stage = Literal["train", "test"]
 Cue = Literal["keypoints", "fields", "parts"]
+Optimiser: TypeAlias = Literal["adam", "sgd"]
+Schedule: TypeAlias = Literal["step", "cosine"]
 WHERE: frozenset[Cue] = frozenset(("parts", "fields", "keypoints"))  # each says where the parts are
 
 
@@ -37,13 +40,13 @@ class Recipe:
     people: int = 16  # of a batch
     images: int = 4  # of each of these
     epochs: int = 120
-    optimiser: Literal["adam", "sgd"] = "adam"
+    optimiser: Optimiser = "adam"
     lr: float = 3.5e-4  # the greatest learning rate
     weight_decay: float = 5e-4
     bias_lr: float = 1.0  # how many times as fast biases learn
     warmup: int = 10  # epochs until the greatest rate
     warmup_from: float = 0.01  # share of the rate to begin with
-    schedule: Literal["step", "cosine"] = "step"  # how the rate falls
+    schedule: Schedule = "step"  # how the rate falls
     milestones: tuple[int, ...] = (40, 70)  # step: epochs at which it does
     gamma: float = 0.1  # step: to which share of itself
     flat: int = 0  # cosine: epoch from which it does
@@ -54,6 +57,8 @@ class Recipe:
     twins: bool = False  # each picture with its occluded twin
 
     def __post_init__(self) -> None:
+        check_choice("recipe.optimiser", self.optimiser, Optimiser)
+        check_choice("recipe.schedule", self.schedule, Schedule)
         for name, value in vars(self).items():
             if isinstance(value, int | float) and not 0 <= value < math.inf:  # NaN is neither
                 raise InputError(f"recipe.{name} is {value}; give a number of 0 or more")

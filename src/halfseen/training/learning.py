@@ -88,6 +88,11 @@ def check_recipe(method: Method, recipe: Recipe, network: nn.Module, processes: 
             f"of {recipe.people} people a batch {processes} processes get {recipe.people // processes} each, and one "
             f"person alone has no negatives; begin fewer processes, or set recipe.people to {2 * processes} or more"
         )
+    if recipe.people * recipe.images < 2:
+        raise InputError(
+            f"recipe.people is {recipe.people} and recipe.images {recipe.images}, and the norms of a network compare "
+            f"the pictures of a batch with each other; give 2 or more of either"
+        )
     if recipe.nesterov and recipe.optimiser != "sgd":
         raise InputError(
             f"recipe.nesterov is a momentum of SGD's, and the optimiser is {recipe.optimiser}; "
