@@ -12,7 +12,7 @@ from halfseen.methods import pcb
 from halfseen.methods.pcb import Config
 from halfseen.ops.distance import distances
 from halfseen.types import Embedding, InputError
-from tiny_methods import PIDS, pictures, thin, tiny_batch, tiny_config, tiny_network
+from tiny_methods import PIDS, pictures, thin, tiny_batch, tiny_config, tiny_network, untouched
 
 
 @pytest.fixture(autouse=True)
@@ -143,8 +143,26 @@ def test_stripes_one_by_one_are_as_far_apart_as_the_mean_of_their_distances() ->
 def test_dropout_falls_before_the_reduction_in_training_alone() -> None:
     network = tiny_network("pcb", tiny_config("pcb", dropout=0.5))
     assert not torch.equal(network(pictures(4)).vectors["parts"], network(pictures(4)).vectors["parts"])
+    noted: list[Tensor] = []
+    network.get_submodule("dropout").register_forward_hook(lambda _, given, made: noted.extend((given[0], made)))
+    network.get_submodule("reduction").register_forward_hook(lambda _, given, __: noted.append(given[0]))
+    network(pictures(4))
+    pooled, left, columns = noted
+    assert pooled.shape == (4, 6, 16)
+    assert 0.3 < (left == 0).float().mean() < 0.7
+    assert torch.equal(left, columns.transpose(1, 2).reshape(left.shape))
     network.eval()
     assert torch.equal(network(pictures(4)).vectors["parts"], network(pictures(4)).vectors["parts"])
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_reduction_that_nothing_teaches_is_not_built(shared: bool) -> None:
+    """Several processes would wait for slopes that never come."""
+    network = tiny_network("pcb", tiny_config("pcb", gilt={"global": (1, 1)}, shared=shared))
+    assert {name.split(".")[0] for name in network.state_dict()} == {"backbone", "necks"}
+    terms = pcb.losses(network(pictures(4)), tiny_batch(), tiny_config("pcb", gilt={"global": (1, 1)}))
+    assert untouched(network, torch.stack([*terms.values()]).sum()) == []
+    assert encoded(network, pictures(3))[1].vectors.shape == (3, 1, 96)
 
 
 def test_without_people_there_is_no_reduction_that_is_not_tested() -> None:
@@ -157,6 +175,11 @@ def test_without_people_there_is_no_reduction_that_is_not_tested() -> None:
     ("changes", "message"),
     [
         ({"test": "h"}, "test is 'h'; allowed are pooled, reduced, parts"),
+        ({"stripes": 0}, "stripes is 0, reduction 256 and dropout 0.0; give 1 or more stripes"),
+        ({"stripes": -1}, "stripes is -1"),
+        ({"reduction": 0}, "reduction 0 .*a reduction of 1 or more"),
+        ({"dropout": 2.0}, "dropout 2.0; .*a dropout from 0 to below 1"),
+        ({"dropout": math.nan}, "dropout nan"),
         ({"gilt": {"foreground": (1, 0)}}, "name one of global, concat, parts"),
         ({"gilt": {"parts": (1, -1)}}, "two numbers of 0 or more"),
         ({"gilt": {"parts": (1,)}}, "two numbers of 0 or more"),

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -83,6 +84,7 @@ class Config:
         check_choice("foreground", self.foreground, Foreground)
         check_choice("visibility", self.visibility, Visibility)
         check_choice("triplet", self.triplet, Triplet)
+        self._check_numbers()
         object.__setattr__(self, "gilt", gilt_table(self.gilt, EMBEDDINGS))
         object.__setattr__(self, "test", tuple(self.test))
         allowed = (*EMBEDDINGS, *self.names)
@@ -91,10 +93,18 @@ class Config:
                 f"test is {', '.join(self.test) or 'empty'}; name one or more of {', '.join(allowed)}, and concat, "
                 f"which is longer than the others, alone"
             )
-        if self.reduction and (untaught := [name for name in self.test if not self._teaches(name)]):
+        if self.reduction is not None and (untaught := [name for name in self.test if not self._teaches(name)]):
             raise InputError(
                 f"test is {', '.join(self.test)}, and gilt gives no weight to a loss that would teach the reduction of "
                 f"{untaught[0]}; give it some, take {untaught[0]} out of test, or set reduction to None"
+            )
+
+    def _check_numbers(self) -> None:
+        reduced = self.reduction is None or self.reduction >= 1
+        if not reduced or not 0 <= self.threshold < 1 or not 0 <= self.pixel_weight < inf:
+            raise InputError(
+                f"reduction is {self.reduction}, threshold {self.threshold} and pixel_weight {self.pixel_weight}; give "
+                f"a reduction of 1 or more, or None, a threshold from 0 to below 1, and a weight of 0 or more"
             )
 
     def _teaches(self, embedding: str) -> bool:

@@ -47,7 +47,7 @@ class Config:
     stripes: int = 6  # of equal height
     reduction: int = 256  # numbers a stripe
     shared: bool = True  # one reduction for all stripes
-    dropout: float = 0.0  # before the classifiers
+    dropout: float = 0.0  # before the reduction
     gilt: GiltTable = field(default_factory=lambda: {"parts": (6.0, 0.0)})
     smoothing: float = 0.0  # ε of the identity losses
     margin: float | None = 0.3  # of the triplets; none: soft
@@ -55,24 +55,34 @@ class Config:
 
     def __post_init__(self) -> None:
         check_choice("test", self.test, Test)
+        if self.stripes < 1 or self.reduction < 1 or not 0 <= self.dropout < 1:
+            raise InputError(
+                f"stripes is {self.stripes}, reduction {self.reduction} and dropout {self.dropout}; give 1 or more "
+                f"stripes, a reduction of 1 or more, and a dropout from 0 to below 1"
+            )
         object.__setattr__(self, "gilt", gilt_table(self.gilt, EMBEDDINGS))
-        if self.test != "pooled" and not any(sum(self.gilt.get(name, ())) for name in ("concat", "parts")):
+        if self.test != "pooled" and not self.reduces:
             raise InputError(
                 f"test is {self.test}, and gilt gives reduced stripes no weight, so nothing teaches their reduction; "
                 f"give some to concat or parts, or set test to pooled"
             )
 
+    @property
+    def reduces(self) -> bool:
+        """Whether a loss reaches the reduction of stripes."""
+        return any(any(self.gilt[name]) for name in ("concat", "parts"))
+
 
 class Output(NamedTuple):
     """Vectors and logits by the names of `EMBEDDINGS`, S stripes in those of parts; and what is tested."""
 
-    vectors: dict[str, Tensor]  # [B,D]; parts [B,S,reduction]
+    vectors: dict[str, Tensor]  # [B,D]; parts [B,S,reduction], or as they are where nothing reduces them
     logits: dict[str, Tensor]  # [B,people]; parts [B,S,people]; empty without people
     test: Tensor  # [B,P,D]
 
 
 class PCB(nn.Module):
-    """Backbone, stripes, reduction, classifiers. Without people, only what is tested is built."""
+    """Backbone, stripes, reduction, classifiers, as far as anything is made of them: without people what is tested."""
 
     stripes: Tensor  # [S,h,w]
 
@@ -90,7 +100,7 @@ class PCB(nn.Module):
         self.register_buffer("stripes", stripes(count, self.backbone.grid), persistent=False)
         self.test, self.groups = config.test, 1 if config.shared else count
         self.dropout = nn.Dropout(config.dropout)
-        used = people or config.test != "pooled"
+        used = (people and config.reduces) or config.test != "pooled"
         self.reduction = _reduction(self.backbone.dim, reduced, self.groups) if used else nn.Identity()
         identified = {name for name, (identity_weight, _) in config.gilt.items() if identity_weight and people}
         lengths = {"global": self.backbone.dim, "concat": count * reduced}
