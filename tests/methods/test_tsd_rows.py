@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from typing import Any
 
 import pytest
@@ -146,6 +147,24 @@ LADDER = {
 }
 
 
+@pytest.mark.parametrize("terms", [("student", "visibility"), ("student", "teacher", "distillation", "diversity")])
+def test_what_nothing_reads_of_the_trunk_neither_runs_nor_waits_for_slopes(terms: tuple[tsd.Term, ...]) -> None:
+    """Several processes would wait for them for ever."""
+    network = drawn(patches="early", masks="fixed", terms=terms, test=("parts",))
+    ran: list[nn.Module] = []
+    blocks = network.get_submodule("backbone.network.blocks")
+    assert isinstance(blocks, nn.Sequential)
+    for module in (*blocks, network.get_submodule("backbone.network.norm")):
+        module.register_forward_hook(lambda module, *_: ran.append(module))
+    loss = torch.stack([*tsd.losses(network(pictures(4), tiny_cues(4)), tiny_batch(), network.config).values()]).sum()
+    assert untouched(network, loss) == []
+    assert ran == [*blocks][:-1]
+    bare = drawn(people=0, **vars(network.config))
+    bare.load_state_dict({name: network.state_dict()[name] for name in bare.state_dict()})
+    assert torch.equal(answered(bare).test, answered(network).test)
+    assert drawn(patches="early", terms=terms, test=("parts",)).ends == ("teacher" in terms)  # for its masks
+
+
 @pytest.mark.parametrize("row", ROWS)
 def test_each_published_row_builds_and_steps(row: str) -> None:
     network = tiny_network("tsd", dataclasses.replace(ROWS[row], backbone="test_vit"))
@@ -168,6 +187,8 @@ def test_each_published_row_builds_and_steps(row: str) -> None:
 
 
 def test_rows_say_what_the_tables_say() -> None:
+    assert Config().drop_path == 0.1
+    assert drawn().decoder.look.heads == 8
     assert ROWS["3-m4"] == ROWS["1-tsd"] == Config()
     assert ROWS["3-m3"].masks == ROWS["3-m2"].masks == "fixed"
     assert (ROWS["1-tsd-overlap"].patch_stride, ROWS["1-tsd-overlap-12"].patch_stride) == (11, 12)
@@ -191,6 +212,15 @@ def test_halves_are_pooled_in_float32() -> None:
     assert torch.stack([*terms.values()]).isfinite().all()
     with torch.autocast("cpu", torch.bfloat16):
         assert tsd.embed(answered(network)).vectors.shape == (3, 9, 64)
+
+
+def test_halves_throw_faint_parts_as_often_as_they_are_likely() -> None:
+    network = drawn(masks="bernoulli", parts=1)
+    pixels = torch.tensor([0.0, -6.0]).view(1, 2, 1, 1).expand(1, 2, 400, 500).bfloat16()
+    torch.manual_seed(0)
+    with torch.autocast("cpu", torch.bfloat16):
+        share = network._masks(pixels, None, (64, 32)).float().mean().item()
+    assert share == pytest.approx(1 / (1 + math.exp(6)), rel=0.15)  # 3.3 standard deviations
 
 
 @pytest.mark.parametrize(("stride", "grid"), [(16, (16, 8)), (14, (18, 9)), (12, (21, 10)), (11, (22, 11))])

@@ -64,8 +64,7 @@ SMOOTHING = 0.1  # of part labels; identities have none
 class Config:
     """The paper's choices, and what may stand in their place: the module's docstring explains those of the code.
 
-    `terms`: what of eq. 10 is learned, as the ablation drops them; masks that are not fixed bring L_m along with the
-    teacher.
+    `terms`: what of eq. 10 is learned, as the ablation drops them; learned masks bring L_m along with the teacher.
     """
 
     backbone: str = "vit_base_patch16_224.orig_in21k_ft_in1k"  # any plain ViT of timm's
@@ -127,7 +126,7 @@ class Output(NamedTuple):
     """Vectors and logits by name: global, student, and in training teacher, pooled (under M), loose (under M, for its
     diversity) and foreground, as far as the config has use for them."""
 
-    cells: Tensor  # [B,D,h,w]: F^pt, the final patches
+    cells: Tensor  # [B,D,h,w]: F^pt, the final patches; early ones where nothing reads the final
     pixels: Tensor | None  # [B,P+1,h,w]: logits of the masks M, the background first; in training only
     vectors: dict[str, Tensor]  # before any neck: global [B,D], foreground [B,1,D], all others [B,P,D]
     logits: dict[str, Tensor]  # [B,people]; empty without people
@@ -155,10 +154,12 @@ class TSD(nn.Module):
         dim, count = self.backbone.dim, len(config.names)
         used = {*config.test, *(config.terms if people else ())}
         self.decodes, self.teaches = used != {"global"}, bool(people) and "teacher" in config.terms
+        self.ends = "global" in used or config.patches == "final" or (people > 0 and config.learns_maps)
+        if not self.ends:  # nothing reads the final patches
+            self.backbone.end_early()
         lengths = {"global": dim} if "global" in used else {}
         if self.decodes:
-            if config.patches == "early":
-                self.norm = nn.LayerNorm(dim)
+            self.norm = nn.LayerNorm(dim) if config.patches == "early" else nn.Identity()
             self.decoder = Decoder(dim, count + config.background, heads=HEADS, residual=config.residual)
             if "visibility" in config.terms:
                 self.visibility = nn.Sequential(nn.BatchNorm1d(dim), nn.Linear(dim, 1, bias=False))
@@ -174,7 +175,7 @@ class TSD(nn.Module):
         """`images` [B,3,H,W], normalised; `cues` are looked at in training, and only where masks are fixed."""
         trunk = self.backbone
         early = trunk.run(trunk.embed(images), last=trunk.depth - 1)
-        final = trunk.norm(trunk.run(early, trunk.depth - 1))
+        final = trunk.norm(trunk.run(early, trunk.depth - 1)) if self.ends else early
         cells, vectors = trunk.cells(final), {"global": final[:, 0]}
         pixels = masks = seen = attention = None
         if self.teaches and self.training:
@@ -194,7 +195,7 @@ class TSD(nn.Module):
     def _masks(self, pixels: Tensor | None, cues: Cues | None, image: tuple[int, int]) -> Tensor:
         """Where each query of the teacher may look, bool [B,P,N]; no gradient passes."""
         if pixels is not None and self.config.masks == "bernoulli":
-            maps = pixels.detach().softmax(1)
+            maps = pixels.detach().softmax(1, dtype=torch.float32)  # in halves faint parts come up too often
             masks = torch.rand_like(maps) < maps
         else:
             numbers = torch.arange(len(self.config.names) + 1)
@@ -256,8 +257,7 @@ def losses(out: Output, batch: Batch, config: Config) -> dict[str, Tensor]:
     """Eq. 10, all weights 1; L_m as its three summands: identities and triplets of pooled parts, and pixels."""
     names = [name for name in out.logits if name in (*config.terms, "pooled")]
     table = {name: (1.0, float(name != "foreground")) for name in names}
-    triplet = partial(part_triplet, margin=None)
-    terms = gilt(table, out.vectors, out.logits, batch.pids, smoothing=0.0, triplet=triplet)
+    terms = gilt(table, out.vectors, out.logits, batch.pids, smoothing=0.0, triplet=partial(part_triplet, margin=None))
     if "distillation" in config.terms:
         terms["distillation"] = distillation(out.vectors["student"], out.vectors["teacher"], config)
     if "diversity" in config.terms:

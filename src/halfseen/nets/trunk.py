@@ -83,6 +83,12 @@ class Trunk(nn.Module):
         blocks: Any = self.network.blocks
         return nn.Sequential(copy.deepcopy(blocks[-1]), copy.deepcopy(self.network.norm))
 
+    def end_early(self) -> None:
+        """The last block and the final norm learn nothing, for a method that reads nothing of what they make."""
+        network: Any = self.network
+        for module in (network.blocks[-1], network.norm):
+            module.requires_grad_(False)
+
     @property
     def positions(self) -> Tensor:
         """[1,N,D]: what tells each patch its place; zeros where the network has no such thing."""
