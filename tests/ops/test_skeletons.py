@@ -124,3 +124,9 @@ def test_pck_is_a_share_of_the_torso() -> None:
     assert right[0].tolist() == [joint % 2 == 1 for joint in range(17)]
     assert not right[1].any()
     assert correct(found, known, 0.3)[0].all()
+
+
+def test_skeletons_are_judged_where_they_lie() -> None:
+    """On any device: here on one that holds nothing."""
+    told = impossible(torch.zeros(2, 17, 3, device="meta"), torch.ones(2, 2, device="meta"))
+    assert {broken.device.type for broken in told.values()} == {"meta"}

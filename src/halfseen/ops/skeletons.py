@@ -64,8 +64,9 @@ def correct(found: Tensor, known: Tensor, share: float = 0.2) -> Tensor:
 
 def _heights_told(points: Tensor, seen: Tensor) -> Tensor:
     """How tall each limb says that a person is, [N,BODY] from `points` [N,17,2]; NaN where an end is not `seen`."""
-    ends = torch.tensor(LIMBS[:BODY])
-    lengths = (points[:, ends[:, 0]] - points[:, ends[:, 1]]).norm(dim=2) / torch.tensor(LIMB_LENGTHS[:BODY])
+    ends = torch.tensor(LIMBS[:BODY], device=points.device)
+    usual = torch.tensor(LIMB_LENGTHS[:BODY], device=points.device)
+    lengths = (points[:, ends[:, 0]] - points[:, ends[:, 1]]).norm(dim=2) / usual
     return torch.where(seen[:, ends].all(2), lengths, torch.nan)
 
 
