@@ -61,7 +61,7 @@ def test_the_predicted_mixture_is_added_to_all_tokens() -> None:
     for row in range(2):
         shares = [value.exp() / logits[row].exp().sum() for value in logits[row]]
         mixture = torch.stack([shares[m + 1] * patterns.embeddings[m] for m in range(PATTERNS)]).sum(0)
-        torch.testing.assert_close(got[row], tokens[row] + STRENGTH * mixture)
+        torch.testing.assert_close(got[row], tokens[row] + 3 * mixture)  # λ_o
 
 
 def test_true_patterns_are_used_in_training_and_predicted_ones_at_test_time() -> None:

@@ -247,6 +247,12 @@ def test_eq9_to_12_are_a_post_norm_encoder_and_a_mean() -> None:
     torch.testing.assert_close(module(parts), torch.stack(want), rtol=1e-4, atol=1e-5)
 
 
+def test_a_part_of_what_is_related_is_dropped_as_published() -> None:
+    assert IntraPart(16, project=True).dropout.p == 0.3
+    encoder = pirt.InterPart(16, units=2)
+    assert {module.p for module in encoder.modules() if isinstance(module, nn.Dropout)} == {0.1}
+
+
 def test_what_was_pretrained_passes_both_modules_at_first() -> None:
     torch.manual_seed(0)
     cells, mask, parts = draw(2, 16, 4, 2), torch.rand(2, 1, 4, 2), draw(2, 5, 16)

@@ -67,3 +67,7 @@ def test_a_backbone_without_class_token_is_refused() -> None:
 def test_a_wrong_choice_is_refused() -> None:
     with pytest.raises(InputError, match="test is 'both'; allowed are before, after"):
         Config(test="both")  # type: ignore[arg-type]
+
+
+def test_a_tenth_of_the_last_blocks_paths_is_dropped_as_published() -> None:
+    assert Config().drop_path == 0.1
