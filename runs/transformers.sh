@@ -21,6 +21,9 @@ fine=(--recipe.height 288 --recipe.width 144) # 18x9 patches instead of 12x6, tw
 for row in baseline m3 m4; do
   run "tsd-fine-$row" tsd --row "3-$row" "${fine[@]}"
 done
+for row in m3 m4; do
+  run "tsd-long-$row" tsd --row "3-$row" --recipe.epochs 24 # three times as long
+done
 run tsd-fine-alpha tsd --config.seen.alpha 0.5 "${fine[@]}"
 for row in 0-global 1-vit 2-occlusion 3-patterns 4-distillation 6-ogfr as-planned judged-global student-reads-both trunks-separate; do
   run "ogfr-$row" ogfr --row "$row"
@@ -51,14 +54,14 @@ chance ogfr-heavy "${heavy[@]}"
 kept=("${much[@]}" --config.agent.pools kept --config.agent.gap unit --config.agent.reward 1 1 1)
 run ogfr-kept-6-ogfr ogfr --row 6-ogfr "${kept[@]}" # what was erased is pooled by nobody, and compared as at last
 chance ogfr-kept "${kept[@]}"
-ours=$world
-world=$folder/world-half # half of whose pictures to learn from hide somebody; those to search are the same
-halfseen world render "$world" --ids 200 --images 20 --cameras 6 --size 192x96 --seed 0 --occluded 0.5
+render world-half 0.5
 for row in 4-distillation 6-ogfr; do
   run "ogfr-half-$row" ogfr --row "$row"
 done
 chance ogfr-half
-world=$ours
+run ogfr-half-kept-6-ogfr ogfr --row 6-ogfr "${kept[@]}"
+chance ogfr-half-kept "${kept[@]}"
+render world 0.1
 trunk=(--config.backbone vit_tiny_lite0_s16_224 --recipe.epochs 8 --recipe.speeds backbone.network.blocks 0.5)
 run trunk-bot bot "${trunk[@]}"
 run trunk-pcb pcb "${trunk[@]}"

@@ -8,8 +8,12 @@ weights=${2:?a file with the weights to begin with, or hub}
 seeds=${3:-0 1 2}
 sets=(--data world --data world:holistic --data world:re-occluded --data world:partial)
 
-world=$folder/world # where trainings look
-halfseen world render "$world" --ids 200 --images 20 --cameras 6 --size 192x96 --seed 0 --occluded 0.1
+render() { # NAME SHARE: the world where trainings look, of whose pictures to learn from that share hides somebody
+  world=$folder/$1
+  halfseen world render "$world" --ids 200 --images 20 --cameras 6 --size 192x96 --seed 0 --occluded "$2"
+}
+
+render world 0.1 # render world-half 0.5: another one, whose pictures to search are the same
 
 run() { # NAME METHOD OPTIONS...: one training for each seed, its scores, and those with every part taken for seen
   local name=$1 method=$2 seed out
