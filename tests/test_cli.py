@@ -198,6 +198,9 @@ def test_evaluate_says_when_no_cameras_are_named(sides: tuple[Encoded, Encoded],
     assert err == "no cameras are named: query and gallery count as two, nothing is left out\n"
     market = json.loads(run("evaluate", *files, "--json", "--protocol", "market")[1])["scores"]["market"]
     assert market == json.loads(out)["scores"]["all"]
+    save_encoded(tmp_path / "--gallery.safetensors", sides[1])  # whose cameras are named
+    assert "the gallery has camera numbers and the query has none" in (said := run("evaluate", *files)[2])
+    assert "no cameras are named" not in said
 
 
 def test_every_distance_and_protocol_can_be_asked_for() -> None:

@@ -21,6 +21,7 @@ from halfseen import printing
 from halfseen.data.files import shown, whole
 from halfseen.data.finding import read_named
 from halfseen.data.sets.folders import shortened
+from halfseen.printing import counted
 from halfseen.types import InputError
 
 if TYPE_CHECKING:
@@ -91,7 +92,8 @@ class Forget:
         count = gallery.forget(person=self.person or None, source=source, before=before)
         # only now: a forgetting that was broken off is ended by itself
         if strangers := [id for id in self.person if id not in there]:
-            others = f"; {count:,} sightings of the others' passages are forgotten" if there else ""
+            gone = f"; {counted(count, 'sighting')} of the others' passages {'is' if count == 1 else 'are'} forgotten"
+            others = gone if there else ""
             raise InputError(
                 f"--person {strangers[0]}: there is no such sighting{others}; `halfseen search` prints ids"
             )
@@ -101,7 +103,7 @@ class Forget:
         if self.json:
             printing.print_line(json.dumps({"forgotten": count, "holds": len(gallery)}))
         else:
-            printing.print_line(f"{count:,} sightings forgotten; {shown(self.gallery)} holds {len(gallery):,}")
+            printing.print_line(f"{counted(count, 'sighting')} forgotten; {shown(self.gallery)} holds {len(gallery):,}")
         return 0
 
 
@@ -181,7 +183,7 @@ class ExportGallery:
     def run(self) -> int:
         gallery = _open(self.gallery)
         gallery.export(self.out)
-        printing.print_line(f"{len(gallery):,} sightings written to {shown(self.out)}")
+        printing.print_line(f"{counted(len(gallery), 'sighting')} written to {shown(self.out)}")
         return 0
 
 
@@ -201,7 +203,7 @@ class ImportGallery:
         model, _ = exported(self.folder)
         gallery = open_or_make(self.gallery, model)
         count = gallery.import_(self.folder)
-        printing.print_line(f"{count:,} sightings added; {shown(self.gallery)} holds {len(gallery):,}")
+        printing.print_line(f"{counted(count, 'sighting')} added; {shown(self.gallery)} holds {len(gallery):,}")
         return 0
 
 

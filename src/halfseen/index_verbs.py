@@ -14,6 +14,7 @@ from tyro.conf import Positional, UseAppendAction
 
 from halfseen import printing
 from halfseen.data.files import shown
+from halfseen.printing import counted
 from halfseen.types import InputError
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class Index:
     """auto: a GPU if there is one."""
     autocast: bool = False
     """Encode in bfloat16 where that is safe."""
+    again: bool = False
+    """Files that are known, or were forgotten, too: what is stored of them now takes the place of what was."""
     watch: bool = False
     """Go on looking for new files until Ctrl-C."""
     unprepared: bool = False
@@ -64,6 +67,7 @@ class Index:
         from halfseen.gallery.indexing.model import open_model  # noqa: PLC0415
         from halfseen.gallery.indexing.patterns import Pattern  # noqa: PLC0415
         from halfseen.gallery.indexing.sources import check  # noqa: PLC0415
+        from halfseen.gallery.indexing.video import TAKEN  # noqa: PLC0415
         from halfseen.gallery.indexing.watching import watch  # noqa: PLC0415
 
         settings = Settings(
@@ -74,9 +78,12 @@ class Index:
             every=self.every,
             crops=self.crops,
             batch=self.batch,
+            again=self.again,
             bars=printing.progress_bar,
-            say=lambda fault: printing.print_note(f"left out: {fault}"),
+            say=lambda fault: printing.print_note(f"{'in part' if TAKEN in fault else 'left out'}: {fault}"),
         )
+        if self.watch and self.again:
+            raise InputError("--again is for one time; leave out --watch, and watch afterwards")
         if self.watch and self.cluster:
             raise InputError("--watch is for one machine; leave out --cluster, or index from time to time")
         if not self.paths:
@@ -93,7 +100,7 @@ class Index:
         else:
             report = index(self.paths, gallery, model, settings)
         self._end(report, gallery)
-        return 0
+        return 2 if report.faults and not (report.added or report.known) else 0
 
     def _end(self, report: Report, gallery: Gallery) -> None:
         """Tell, and prepare."""
@@ -113,17 +120,18 @@ class Index:
             del told["unread"]  # they are among the faults
             printing.print_line(json.dumps(told))
             return
-        new = [_counted(report.pictures, "picture")] if report.pictures or not report.films else []
+        new = [counted(report.pictures, "picture")] if report.pictures or not report.films else []
         if report.films:
-            new.append(f"{_counted(report.passages, 'passage')} in {_counted(report.films, 'film')}")
-        known = f"; {_counted(report.known, 'file')} known before" if report.known else ""
-        faults = f"; {_counted(len(report.faults), 'fault')}" if report.faults else ""
+            new.append(f"{counted(report.passages, 'passage')} in {counted(report.films, 'film')}")
+        known = f"; {counted(report.known, 'file')} known before" if report.known else ""
+        faults = f"; {counted(len(report.faults), 'fault')}" if report.faults else ""
         rate = f", {report.added / report.seconds:.0f} a second" if report.added else ""
         printing.print_line(
-            f"{' and '.join(new)} → {_counted(report.added, 'sighting')}{rate}{known}{faults}; "
+            f"{' and '.join(new)} → {counted(report.added, 'sighting')}{rate}{known}{faults}; "
             f"{shown(self.gallery)} holds {len(gallery):,}"
         )
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'s'[: count != 1]}"
+        if report.otherwise:
+            printing.print_note(
+                f"of those known before, {counted(report.otherwise, 'file')} may want --again, "
+                f"which stores all anew: with another camera, time or track than now, or forgotten"
+            )

@@ -28,6 +28,10 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
         print_line(line)
 
 
+def counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s'[: count != 1]}"
+
+
 def print_scores(title: str, scores: Mapping[str, Scores]) -> None:
     """One row a protocol, in per cent; the last column is the mean number of positives a query has."""
     columns = ("protocol", "mAP", "mINP", *(f"R{rank}" for rank in RANKS), "queries", "skipped", "pos.")

@@ -210,7 +210,7 @@ class Evaluate:
     def _scores(self, sides: Sides) -> dict[str, Scores]:
         again = reranked(sides.distance, k1=self.k1, k2=self.k2, weight=self.weight) if self.rerank else None
         protocols = [PROTOCOLS[name] for name in dict.fromkeys(self.protocol)]
-        if not sides.query.has_cameras:
+        if not (sides.query.has_cameras or sides.gallery.has_cameras):
             printing.print_note("no cameras are named: query and gallery count as two, nothing is left out")
         with printing.progress_bar("scoring") as progress:
             return evaluate(

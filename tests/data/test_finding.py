@@ -95,7 +95,13 @@ def test_pictures_named_by_absolute_paths_are_no_cues_of_themselves(root: Path, 
     assert torch.equal(cues.keypoints, points)
 
 
-@pytest.mark.parametrize("rule", ["hidden", "", "partial@x", "partial@-1"])
+@pytest.mark.parametrize("seed", ["x", "-1", "1.5"])
+def test_seeds_that_are_none(seed: str, root: Path) -> None:
+    with pytest.raises(InputError, match=f"the seed '{seed}' behind @ is no whole number; write one from 0 on"):
+        read_named(f"market1501+partial@{seed}", root)
+
+
+@pytest.mark.parametrize("rule", ["hidden", "", "hidden@x"])
 def test_unknown_variants(rule: str, root: Path) -> None:
     with pytest.raises(InputError, match=r"write market1501\+partial or market1501\+occluded"):
         read_named(f"market1501+{rule}", root)

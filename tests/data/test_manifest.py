@@ -157,7 +157,7 @@ BAD = {
     "no number and junk": ("path,pid,split\na,1.5,train\nb,-1,gallery\n", "line 3, column pid: -1 is below 0, which"),
     "junk to find": ("path,pid,split\na,-1,query\n", "line 2, column pid: -1 is below 0, which marks junk"),
     "not UTF-8": (b"path,pid,split\na,1,train\nb\xe4,1,train\n", "line 3, column path: 'b\\udce4' is not UTF-8"),
-    "UTF-16": (GOOD.encode("utf-16"), "line 1: there is no column path and no column pid and no column split; found '"),
+    "UTF-16": (GOOD.strip().encode("utf-16"), r"line 1: the header has '\udcff\udcfep\x00a\x00t\x00h\x00', which"),
     "no header": (
         "a,1,train\n",
         "line 1: there is no column path and no column pid and no column split; "
@@ -236,3 +236,9 @@ def test_what_cannot_be_read_as_a_table(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(Path, "read_bytes", forbidden)
     with pytest.raises(InputError, match=r"cannot be read \(Permission denied\); check"):
         read_set("manifest", path)
+
+
+def test_where_there_is_no_manifest_it_says_how_to_write_one(tmp_path: Path) -> None:
+    (tmp_path / "own/ann").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"write one with the columns path, pid and split: docs/data\.md shows how"):
+        read_set("manifest", tmp_path / "own")

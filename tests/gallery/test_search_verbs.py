@@ -82,6 +82,27 @@ def test_index_says_what_came_of_it(folder: Path, weights: Path, run: Run) -> No
     assert run(*words) == (0, "0 pictures → 0 sightings; 16 files known before; g holds 16\n", "")
 
 
+def test_index_tells_which_names_are_told_otherwise_now(folder: Path, weights: Path, run: Run) -> None:
+    words = ("index", folder, "--gallery", "g", "--model", weights)
+    run(*words)
+    pattern = ("--pattern", "{camera}/*.png")
+    assert run(*words, *pattern)[2] == (
+        "of those known before, 16 files may want --again, which stores all anew: with another camera, time or track "
+        "than now, or forgotten\n"
+    )
+    code, said, err = run(*words, *pattern, "--again")
+    assert (code, err) == (0, "")
+    assert re.fullmatch(r"16 pictures → 16 sightings, \d+ a second; g holds 16\n", said)
+    assert run(*words, *pattern)[2] == ""
+
+
+def test_an_index_that_could_use_nothing_ends_with_2(tmp_path: Path, weights: Path, run: Run, refused: Refused) -> None:
+    (tmp_path / "empty").mkdir()
+    code, said, _ = run("index", tmp_path / "empty", "--gallery", "g", "--model", weights)
+    assert (code, said) == (2, "0 pictures → 0 sightings; 1 fault; g holds 0\n")
+    assert "--again is for one time" in refused("index", tmp_path, "--gallery", "g", "--watch", "--again")
+
+
 def test_index_of_a_film(folder: Path, weights: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[Any, ...]] = []
 
@@ -111,6 +132,18 @@ def test_paths_that_lead_nowhere_leave_no_gallery_behind(folder: Path, weights: 
         assert not folder.with_name("g").exists()
 
 
+def test_of_a_film_that_is_cut_short_a_part_is_said_to_be_taken(
+    folder: Path, weights: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexing, "load_detector", lambda *_: find)
+    film = save_film(folder / "street.avi", [Walker(RED, 0, 3, 10, 25), Walker(BLUE, 4, 7, 120, -25)], 8)
+    film.write_bytes(film.read_bytes()[: film.stat().st_size * 3 // 4])
+    code, said, err = run("index", film, "--gallery", "g", "--model", weights)
+    assert code == 0
+    assert re.fullmatch(rf"in part: {film} ends at .*: it is cut short or damaged; what comes before is taken\n", err)
+    assert "; 1 fault; g holds" in said
+
+
 def test_index_as_json(folder: Path, weights: Path, run: Run) -> None:
     code, said, _ = run("index", folder, "--gallery", "g", "--model", weights, "--json", "--device", "cpu")
     told = json.loads(said)
@@ -124,6 +157,7 @@ def test_index_as_json(folder: Path, weights: Path, run: Run) -> None:
         "films": 0,
         "passages": 0,
         "known": 0,
+        "otherwise": 0,
         "faults": [],
     }
 

@@ -186,7 +186,8 @@ def test_what_is_done_is_known_even_when_forgotten(tmp_path: Path) -> None:
     gallery.finish(["one", "nobody there"])
     gallery.finish([])
     assert gallery.known(["one", "two", "nobody there"]) == {"one", "nobody there"}
-    assert gallery.remove_content(["two", ""]) == 1
+    assert [*gallery.of_content(["two", ""]).values()] == ["two"]
+    assert gallery.remove(gallery.of_content(["two"])) == 1
     gallery.forget(source=facts(1)[0].source)
     assert len(gallery) == 0
     assert Gallery.open(tmp_path).known(["one"]) == {"one"}

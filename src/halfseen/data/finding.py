@@ -54,7 +54,9 @@ def read_named(name: str, root: Path | None = None, say: Callable[[str], None] =
     if sentence := doubt(splits):
         say(f"note: {sentence}")
     for rule, _, seed in (rule.partition("@") for rule in rules):
-        if rule not in VARIANTS or not (seed or "0").isdecimal():
+        if rule in VARIANTS and not (seed or "0").isdecimal():
+            raise InputError(f"{name!r}: the seed {seed!r} behind @ is no whole number; write one from 0 on, or no @")
+        if rule not in VARIANTS:
             known = " or ".join(f"{base}+{variant}" for variant in VARIANTS)
             raise InputError(
                 f"{name!r}: there is no variant {rule!r}; write {known}, with @ and a number behind it for another seed"

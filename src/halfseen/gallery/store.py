@@ -149,10 +149,10 @@ class Gallery:
         chosen = None if ids is None else sorted(set(ids))
         return self._delete(condition(where or Where(), chosen)) if chosen != [] else 0
 
-    def remove_content(self, digests: Iterable[str]) -> int:
-        """Take out all images of content with these digests, as an interrupted run may have left them."""
-        names = frozenset(digests) - {""}
-        return self._delete(among("digest", names)) if names else 0
+    def of_content(self, digests: Iterable[str]) -> dict[int, str]:
+        """The ids of all images of content with these digests, and which: an interrupted run may have left some."""
+        found = self._table(["digest"], among("digest", frozenset(digests) - {""}))
+        return dict(zip(found["_rowid"].to_pylist(), found["digest"].to_pylist(), strict=True))
 
     def _delete(self, rows: str) -> int:
         with self._writing() as images:

@@ -15,6 +15,7 @@ Counts: TypeAlias = Mapping[str, tuple[int, int]]  # split → identities, image
 Parse: TypeAlias = Callable[[str], tuple[int, int] | None]  # name → pid, camid; None: not understood
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
+UNPACK = "unpack the set there or name the folder that holds it"
 LEVELS = 3  # how far below the given root a set is looked for
 THREE_FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
 
@@ -73,8 +74,9 @@ class Found(NamedTuple):
     notes: tuple[str, ...]
 
 
-def find_root(root: Path, *layouts: tuple[str, ...], named: str = "") -> Found:
-    """The only folder, `root` or some levels below it, that holds all of a layout and, if asked, is `named` so.
+def find_root(root: Path, *layouts: tuple[str, ...], named: str = "", do: str = UNPACK) -> Found:
+    """The only folder, `root` or some levels below it, that holds all of a layout and, if asked, is `named` so; where
+    there is none, an InputError says what to `do`.
 
     `root` itself goes before all below it. Of several others none can be preferred: sets share layouts.
     """
@@ -92,8 +94,7 @@ def find_root(root: Path, *layouts: tuple[str, ...], named: str = "") -> Found:
         visited += level
     if not places:
         raise InputError(
-            f"no folder {wanted} lies at {str(root)!r} or up to {LEVELS} levels below{_nearest(visited, layouts)}; "
-            f"unpack the set there or name the folder that holds it"
+            f"no folder {wanted} lies at {str(root)!r} or up to {LEVELS} levels below{_nearest(visited, layouts)}; {do}"
         )
     return Found(*places[0], _several(places))
 

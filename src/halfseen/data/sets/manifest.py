@@ -34,6 +34,7 @@ COLUMNS = Columns(needed=("path", "pid", "split"), optional=("camid", "time", "o
 EVERY = COLUMNS.needed + COLUMNS.optional
 EXPORTED = ("occluder", "covered", "kept", "original")  # what `data export` tells other programs besides
 MISSING = ("", "nan")  # how tables say that a number is not known
+WRITE = "write one with the columns path, pid and split: docs/data.md shows how, out of a folder for each person"
 CAMERAS = {"train": 0, "query": 0, "gallery": 1}  # split → camid where the manifest names none
 
 _NEGATIVE = re.compile(r"-[0-9]+(\.[0-9]*)?$")
@@ -44,7 +45,7 @@ def read(root: Path, _variant: str) -> Reading:
     path = root
     notes: tuple[str, ...] = ()
     if not exists(root) or root.is_dir():
-        folder, (name,), notes = find_root(root, ("manifest.csv",), ("manifest.parquet",))
+        folder, (name,), notes = find_root(root, ("manifest.csv",), ("manifest.parquet",), do=WRITE)
         path = folder / name
     return _reading(path.parent, read_rows(path, COLUMNS), notes)
 

@@ -156,6 +156,8 @@ def _text(value: Any) -> str:
 def _checked_header(place: str, cells: list[str], columns: Columns) -> list[str]:
     header = [cell.strip().lower() for cell in cells]
     missing = [column for column in columns.needed if column not in header]
+    if missing and (odd := [cell for cell in header if any(c == "\0" or "\ud800" <= c <= "\udfff" for c in cell)]):
+        raise InputError(f"{place}: the header has {odd[0][:20]!r}, which is not UTF-8; save the table as UTF-8")
     if missing or len(set(header)) < len(header):
         problem = (
             f"there is no column {' and no column '.join(missing)}" if missing else "two columns have the same name"

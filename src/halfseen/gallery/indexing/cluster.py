@@ -114,7 +114,8 @@ class Spread(Indexing):
         network = deepcopy(model.loaded.network).cpu()  # to be loaded where there is no GPU too
         model = replace(model, loaded=model.loaded._replace(network=network))
         settings = replace(settings, bars=no_bar, say=say_nothing)
-        known = np.sort(np.array(gallery.sources()["digest"].to_pylist(), dtype=np.bytes_))
+        done = [] if settings.again else gallery.sources()["digest"].to_pylist()
+        known = np.sort(np.array(done, dtype=np.bytes_))
         self._given = ray().put(Given(model, settings, device, known))
 
     def _add_pictures(self, sources: Sequence[Source]) -> None:

@@ -7,7 +7,7 @@ the second time, wherever it lies by then. What was stored of a file that was no
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,7 +39,8 @@ class Settings:
 
     `patterns` read names. Films are looked at each `every` seconds, by the `detector` (with `weights`, if it is a
     network) for people at least `smallest` of a frame tall; a passage becomes at most `crops` crops. `batch` crops are
-    encoded together. `bars` and `say` are for the person who waits.
+    encoded together. `again`: what is known, or was forgotten, too, instead of what is stored of it. `bars` and `say`
+    are for the person who waits.
     """
 
     patterns: tuple[Pattern, ...] = ()
@@ -49,29 +50,32 @@ class Settings:
     every: float = 0.3
     crops: int = 4
     batch: int = 64
+    again: bool = False
     bars: Bars = no_bar
     say: Say = say_nothing
 
     def __post_init__(self) -> None:
-        if not 0.02 <= self.every <= 1 or self.crops < 1 or self.batch < 1:
-            raise InputError(
-                f"--every {self.every:g} --crops {self.crops} --batch {self.batch}: films are looked at each 0.02 to 1 "
-                f"seconds; keep and encode at least one crop"
-            )
+        if not 0.02 <= self.every <= 1:
+            raise InputError(f"--every {self.every:g}: films are looked at each 0.02 to 1 seconds")
+        for name, count in (("crops", self.crops), ("batch", self.batch)):
+            if count < 1:
+                raise InputError(f"--{name} {count}: give 1 or more")
         check_detector(self.detector, self.smallest, self.weights)
 
 
 @dataclass
 class Report:
     """What came of it: `added` sightings from new `pictures` and from `passages` in new `films`; how many files were
-    `known` before; `faults`, one sentence for each file that is left out, or in part; `unread`, those of these files
-    that may be read another time."""
+    `known` before, and of the first of them how many are stored `otherwise` than they are named now, or no more;
+    `faults`, one sentence for each file that is left out, or in part; `unread`, those of these files that may be read
+    another time."""
 
     added: int = 0
     pictures: int = 0
     films: int = 0
     passages: int = 0
     known: int = 0
+    otherwise: int = 0
     seconds: float = 0.0
     faults: list[str] = field(default_factory=list)
     unread: list[Path] = field(default_factory=list)
@@ -105,6 +109,7 @@ class Indexing:
         self._done: list[str] = []
         self._stored = time.monotonic()
         self._detect: Detect | None = None
+        self._compared = False
 
     def run(self, found: Found) -> Report:
         began = time.monotonic()
@@ -152,8 +157,10 @@ class Indexing:
 
     def _unknown(self, sources: Sequence[Source], found: Sequence[str | DamagedError]) -> list[tuple[Source, str]]:
         """Those of `sources` whose digests (or faults) were `found` that are new here."""
-        known = self.gallery.known(digest for digest in found if isinstance(digest, str)) | self._met
-        fresh: dict[str, Source] = {}
+        done = set() if self.settings.again else self.gallery.known(name for name in found if isinstance(name, str))
+        known, fresh = done | self._met, dict[str, Source]()
+        old = done - self._met
+        self._compare({name: each for each, name in zip(sources[::-1], found[::-1], strict=True) if name in old})
         for source, digest in zip(sources, found, strict=True):
             if isinstance(digest, DamagedError):
                 self._leave_out(digest)
@@ -168,6 +175,17 @@ class Indexing:
                 fresh[digest] = source
         self._met.update(fresh)
         return [(source, digest) for digest, source in fresh.items()]
+
+    def _compare(self, known: Mapping[str | DamagedError, Source]) -> None:
+        """Look once, among the first that are known, whether what is stored of them is what is told of them now."""
+        named = {str(digest): source.named for digest, source in known.items() if not source.is_film}
+        if named and not self._compared:
+            digests = self.gallery.of_content(named)
+            facts = self.gallery.rows([*digests], thumbnails=False)
+            same = {
+                digests[id] for id, fact in facts.items() if (fact.camera, fact.time, fact.track) == named[digests[id]]
+            }
+            self.report.otherwise, self._compared = len(named) - len(same), True
 
     def _instead_of(self, source: Source, digest: str, fault: InputError) -> list[tuple[Source, str]]:
         """`source` is of no use, and so is no other file that holds the same: unless it is only that it was not read,
@@ -203,7 +221,7 @@ class Indexing:
         how = self.settings
 
         def known(stretch: int) -> bool:
-            return bool(self.gallery.known([stretch_name(digest, stretch)]))
+            return not how.again and bool(self.gallery.known([stretch_name(digest, stretch)]))
 
         with how.bars(film.path.name) as watch:
             try:
@@ -242,7 +260,8 @@ class Indexing:
         if self._done:
             with self.gallery.alone():
                 known = self.gallery.known(self._done)
-                self._replace(known)
+                self.gallery.refresh()
+                self._replace(set() if self.settings.again else known)
                 self.gallery.finish(set(self._done) - known)
         self._rows, self._done, self._stored = [], [], time.monotonic()
 
@@ -251,15 +270,15 @@ class Indexing:
         facts = [fact for rows in self._rows for fact in rows.facts]
         names = [name for rows in self._rows for name in rows.digests]
         new = [row for row, name in enumerate(names) if name not in known]
+        old = [*self.gallery.of_content({*self._done, *names} - known)]
         if new:
             vectors = torch.cat([each.vectors for each in embeddings])[new]
             embedding = Embedding(vectors, torch.cat([each.visibility for each in embeddings])[new])
             facts, names = [facts[row] for row in new], [names[row] for row in new]
-            self.gallery.remove_content(names)
-            old = outgrown(self.gallery, embedding, facts)
+            old += outgrown(self.gallery, embedding, facts, frozenset(old))
             self.gallery.add(embedding, facts, names)
-            self.gallery.remove(old)  # only now: a full disk takes nothing away
             self.report.added += len(new)
+        self.gallery.remove(old)  # only now: a full disk takes nothing away
 
     def _leave_out(self, fault: InputError | str) -> None:
         sentence = " ".join(str(fault).split())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import torch
@@ -72,9 +72,9 @@ def _facts_of(film: Source, found: Passages, digest: str) -> list[Fact]:
     ]
 
 
-def outgrown(gallery: Gallery, embedding: Embedding, facts: Sequence[Fact]) -> list[int]:
-    """What rows of `embedding` and `facts`, which are to be stored, tell anew: a film that was looked at while it was
-    still being written is another file now, and begins with the same crops.
+def outgrown(gallery: Gallery, embedding: Embedding, facts: Sequence[Fact], but: Collection[int] = ()) -> list[int]:
+    """What rows of `embedding` and `facts`, which are to be stored, tell anew, `but` for some ids: a film that was
+    looked at while it was still being written is another file now, and begins with the same crops.
 
     A crop is the same that has the source, camera, moment, box and vectors of a new one. Where one is, all goes that
     was stored of that file from the first of the new moments to the last.
@@ -90,7 +90,9 @@ def outgrown(gallery: Gallery, embedding: Embedding, facts: Sequence[Fact]) -> l
     there = {
         id: fact
         for id, fact in gallery.rows(where=Where(cameras, sources), thumbnails=False).items()
-        if (span := spans.get((fact.source, fact.camera))) and span[0] <= (fact.time or 0.0) <= span[1]
+        if (span := spans.get((fact.source, fact.camera)))
+        and span[0] <= (fact.time or 0.0) <= span[1]
+        and id not in but
     }
     alike = [id for id, fact in there.items() if _place(fact) in new]
     ids, old = gallery.embedding(alike)

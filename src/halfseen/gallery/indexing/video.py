@@ -16,6 +16,7 @@ from halfseen.gallery.indexing.sources import DamagedError
 from halfseen.gallery.indexing.times import shown_time
 from halfseen.types import InputError
 
+TAKEN = "what comes before is taken"
 WHOLE = 0.9  # a film that ends before this share of the frames it claims was cut short; headers are not exact
 USUAL_RATE = 25.0  # frames a second where a film does not say
 
@@ -69,7 +70,7 @@ def looks(path: Path, every: float) -> Generator[Look, None, None]:
             )
         if frames < WHOLE * claimed:
             where = f"at {shown_time(moment)} of {shown_time(claimed / rate)}"
-            raise DamagedError(f"{shown(path)} ends {where}: it is cut short or damaged; what comes before is taken")
+            raise DamagedError(f"{shown(path)} ends {where}: it is cut short or damaged; {TAKEN}")
     finally:
         film.release()
 
