@@ -95,12 +95,11 @@ class Search:
 
     def _ask(self, model: Model, gallery: Gallery, queries: Sequence[Tensor]) -> Ask:
         from halfseen.gallery.indexing.times import read_time  # noqa: PLC0415
-        from halfseen.gallery.parts import label_of  # noqa: PLC0415
+        from halfseen.gallery.parts import numbers_of  # noqa: PLC0415
         from halfseen.gallery.sightings import Ask  # noqa: PLC0415
 
         unlike = [read_image(path) for path in self.unlike]
-        own = gallery.model.parts
-        named = {name.lower(): part for part in own for name in (label_of(part), part)}  # as in the table, or the model
+        named = numbers_of(gallery.model.parts)  # as in the table, or the model
         parts = [named[_among("part", name.lower(), named, most=len(named))] for name in self.part]
         since = read_time(self.since, "--since") if self.since else None
         until = read_time(self.until, "--until", last=True) if self.until else None
@@ -109,7 +108,7 @@ class Search:
         return Ask(
             model.encode(queries),
             model.encode(unlike) if unlike else None,
-            parts=tuple(own.index(part) for part in dict.fromkeys(parts)) or None,
+            parts=tuple(dict.fromkeys(parts)) or None,
             cameras=_names("camera", self.camera, gallery),
             sources=_names("source", self.source, gallery),
             since=since,

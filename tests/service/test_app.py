@@ -132,6 +132,9 @@ def test_only_chosen_parts_are_compared(client: TestClient) -> None:
     for answer in found["answers"]:
         assert [distance is not None for distance in answer["parts"]].count(True) <= 2
         assert answer["parts"][0] is None
+    names = client.get("/api/gallery").json()["parts"]
+    named = searched(client, like=[0], parts=[names[1], names[3].upper()], count=9)
+    assert named["answers"] == found["answers"]
 
 
 def test_filters_leave_out_what_is_not_asked_for(client: TestClient) -> None:
@@ -142,6 +145,10 @@ def test_filters_leave_out_what_is_not_asked_for(client: TestClient) -> None:
     source = client.get("/api/gallery").json()["sources"][0]["key"]
     assert len(searched(client, like=[0], sources=[source])["answers"]) == PEOPLE * 6
     assert searched(client, like=[0], since=NOON + 10**6)["answers"] == []
+    by_date = searched(client, like=[0], cameras=["gate"], since="2024-05-31 12:10", until="2024-05-31T12:30:00")
+    assert by_date["answers"] == found["answers"]
+    day = client.get("/api/sightings", params={"since": "2024-05-31", "until": "2024-05-31"}).json()
+    assert {each["camera"] for each in day["sightings"]} == {"gate", "hall"}
 
 
 def test_leafing_shows_each_passage_once_the_newest_first(client: TestClient) -> None:
@@ -188,6 +195,7 @@ def test_pictures_are_jpegs(client: TestClient) -> None:
         ({"like": [-1]}, "like names"),
         ({"like": list(range(65))}, "like names"),
         ({"like": [0], "parts": [99]}, "parts are numbered"),
+        ({"like": [0], "parts": ["tors"]}, "there is no part 'tors'; say one of 'whole person', 'foreground', "),
         ({"like": [0], "cameras": ["attic"]}, "cameras"),
         ({"like": [0], "sources": ["' OR 1=1"]}, "sources"),
         ({"like": [0], "since": 2, "until": 1}, "exchange"),
@@ -207,12 +215,21 @@ def test_what_cannot_be_is_told(client: TestClient, words: dict[str, Any], says:
         ({"count": 501}, "count"),
         ({"like": ["x"]}, "like"),
         ({"since": "nan"}, "since"),
-        ({"rerank": "perhaps"}, "rerank"),
-        ({"pictures": "text"}, "pictures"),
+        ({"rerank": "perhaps"}, "rerank: Input should be a valid boolean"),
+        ({"pictures": "who.jpg"}, "pictures: 'who.jpg' is no file; send the file itself, as `-F pictures=@FILE` does"),
+        ({"like": "x" * 9999}, f"like: '{'x' * 60}' is no id; send those of sightings"),
+        ({"since": "noon"}, "since: 'noon' is no time; write 2024-05-31, 2024-05-31 17:45:10, or a number of seconds"),
+        ({"until": "9" * 9999}, f"until: '{'9' * 60}…' is no time"),
     ],
 )
 def test_a_field_that_is_something_else_is_told(client: TestClient, words: dict[str, Any], says: str) -> None:
     assert troubled(client.post("/api/search", data={"like": [0], **words}), 422).startswith(says)
+
+
+def test_files_where_words_belong_are_told(client: TestClient) -> None:
+    for name, says in (("since", "since: 'a file' is no time"), ("parts", "parts: what came is no part; send names")):
+        answer = client.post("/api/search", data={"like": [0]}, files=[(name, ("x", b"x"))])
+        assert troubled(answer, 422).startswith(says)
 
 
 @pytest.mark.parametrize(
@@ -263,8 +280,10 @@ def test_every_search_is_in_the_log_before_it_is_answered(other: Client, tmp_pat
     searched(client, image, boxes=["0,0,1,0.5"], cameras=["gate"])
     client.post("/api/search", files=sent(b"broken"))
     client.post("/api/search", data={"like": [0], "cameras": ["attic"]})  # nothing is looked for
+    searched(client, like=[0], parts=["3", "foreground"], since="2024-05-31 12:00")
     entries = [json.loads(line) for line in log.read_text().splitlines()]
-    assert [entry["event"] for entry in entries] == ["search", "search"]
+    assert [entry["event"] for entry in entries] == ["search"] * 3
+    assert (entries[2]["parts"], entries[2]["since"]) == ([0, 3], NOON)  # whatever they were called
     assert entries[0]["who"] == "local"
     assert entries[0]["cameras"] == ["gate"]
     assert re.fullmatch("[0-9a-f]{64}", entries[0]["pictures"][0]["sha256"])

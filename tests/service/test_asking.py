@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from halfseen.service.asking import Wish, boxes_for, check_ids, check_names, check_parts, check_times, wish_of
 from halfseen.service.pictures import WHOLE
+from served import NOON
 
 
 def test_boxes_are_shares_of_pictures() -> None:
@@ -43,12 +44,20 @@ def test_more_boxes_than_pictures_are_refused() -> None:
         boxes_for(["", ""], 1)
 
 
-def test_parts_are_chosen_by_number() -> None:
-    assert check_parts([3, 0, 3], 4) == (0, 3)
-    assert check_parts([], 4) is None
-    for wrong in (-1, 4, 10**30):
+def test_parts_are_chosen_by_number_or_by_name() -> None:
+    names = ("foreground", "head", "torso", "legs")
+    assert check_parts([3, "0", " 3"], names) == (0, 3)
+    assert check_parts(["Torso", "whole person", "2"], names) == check_parts(["foreground", "torso"], names) == (0, 2)
+    assert check_parts([], names) is None
+    for wrong in (-1, "4", 10**30):
         with pytest.raises(HTTPException, match="from 0 to 3"):
-            check_parts([wrong], 4)
+            check_parts([wrong], names)
+    with pytest.raises(HTTPException) as raised:
+        check_parts(["head", "tors"], names)
+    known = "'whole person', 'foreground', 'head', 'torso', 'legs'"
+    assert raised.value.detail == f"there is no part 'tors'; say one of {known}, or its number"
+    with pytest.raises(HTTPException, match=r"there is no part '9{60}'; say"):
+        check_parts(["9" * 5000], names)
 
 
 def test_ids_names_and_times() -> None:
@@ -102,6 +111,12 @@ def test_a_form_is_read() -> None:
     fields = [("like", "3"), ("like", "5"), ("cameras", "a"), ("since", "1e3"), ("count", "7"), ("rerank", "true")]
     wish = wished(form_of(*fields))
     assert wish == Wish(like=[3, 5], cameras=["a"], since=1000.0, count=7, rerank=True)
+
+
+def test_times_are_read_as_on_the_command_line() -> None:
+    wish = wished(form_of(("since", "2024-05-31"), ("until", "2024-05-31")))
+    assert (wish.since, wish.until) == (NOON - 43_200, NOON + 43_199.999)
+    assert wished(form_of(("since", "2024-05-31 12:00"))).since == NOON
 
 
 def test_what_is_left_out_or_empty_is_not_said() -> None:

@@ -1,5 +1,5 @@
 """What the parts that a search compares look like to people: one name and one colour for each, in tables, strips and on
-the page. In galleries, in JSON and over HTTP they keep the names that the model gives them."""
+the page. In galleries, in JSON and in what HTTP answers they keep the names that the model gives them."""
 
 from __future__ import annotations
 
@@ -23,6 +23,11 @@ class PartLook:
 
 def label_of(part: str) -> str:
     return LABELS.get(part, part)
+
+
+def numbers_of(parts: Sequence[str]) -> dict[str, int]:
+    """The number of each of `parts` by its names in small letters: as people call it, and as the model does."""
+    return {name.lower(): number for number, part in enumerate(parts) for name in (label_of(part), part)}
 
 
 def colours_of(parts: Sequence[str]) -> list[Colour]:

@@ -20,7 +20,7 @@ from halfseen.gallery.indexing.model import Model
 from halfseen.gallery.search import Search
 from halfseen.gallery.store import Gallery
 from halfseen.service.answers import Trouble
-from halfseen.service.asking import FORM, refused
+from halfseen.service.asking import FORM, refused, unsound
 from halfseen.service.guard import LOGINS, SESSION, Guard, Rate
 from halfseen.service.holdings import Holdings
 from halfseen.service.log import Log, LogError
@@ -129,10 +129,9 @@ def _troubles(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def _unsound(_: Request, error: Exception) -> JSONResponse:
-    """A field that is not what it should be: the first of them, in a sentence."""
-    first = error.errors()[0] if isinstance(error, RequestValidationError) else {"loc": (), "msg": "not understood"}
-    where = next((word for word in reversed(first["loc"]) if isinstance(word, str)), "body")
-    return JSONResponse({"detail": f"{where}: {first['msg']}"}, 422)
+    """A field that is not what it should be."""
+    said = unsound(error) if isinstance(error, RequestValidationError) else "body: not understood"
+    return JSONResponse({"detail": said}, 422)
 
 
 def _unfit(folder: str, _: Request, error: Exception) -> JSONResponse:

@@ -5,18 +5,23 @@ FastAPI and pydantic read the fields below as they stand, so their annotations a
 
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Container, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
+from functools import partial
 from inspect import signature
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 from fastapi import HTTPException, Path, Query, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, WithJsonSchema
 from starlette.datastructures import FormData
 from starlette.datastructures import UploadFile as StarletteFile
 from starlette.exceptions import HTTPException as RefusedError
 
+from halfseen.gallery.indexing.times import read_time
+from halfseen.gallery.parts import numbers_of
 from halfseen.service.pictures import WHOLE, Share
+from halfseen.types import InputError
 
 Made = TypeVar("Made")
 
@@ -24,18 +29,38 @@ LARGEST = 2**63 - 1
 MOST = 500  # answers, and sightings of one shelf
 MANY = 64  # sightings that one search may name
 NAMES = 1000  # cameras, or sources, that one filter may name
+LONG = 60  # letters of what came that a sentence repeats; no time takes as many
 
 BOXES = (
     "For each picture in turn the crop to look at, as shares of its width and height: `left,top,right,bottom`, e.g. "
     "`0,0,1,0.5` for the upper half; empty for all of it."
 )
-PARTS = "Numbers of the parts to compare, from 0; none: all that the pictures show."
+PARTS = "Names of the parts to compare, or their numbers, from 0; none: all that the pictures show."
 CAMERAS, SOURCES = "Keys of cameras; none: all.", "Keys of sources; none: all."
-SINCE, UNTIL = "The first moment, in seconds.", "The last moment, in seconds."
+MOMENT = "2024-05-31, 2024-05-31 17:45:10, or seconds since 1970 (of a film without a date: since it began)"
+SINCE = f"The first moment: {MOMENT}; a date alone is its beginning."
+UNTIL = f"The last moment: {MOMENT}; a date alone is its end."
 RERANK = "Order the nearest again by whom they are near themselves."
 KEEP = "Keep the pictures, if this service does so at all."
+INSTEAD = {  # of what cannot be taken for these: what it is not, and what to send
+    "pictures": "is no file; send the file itself, as `-F pictures=@FILE` does",
+    "like": "is no id; send those of sightings, as an answer has them",
+    "unlike": "is no id; send those of sightings, as an answer has them",
+    "parts": "is no part; send names or numbers of parts, which `/api/gallery` tells",
+}
 
 
+def _moment(value: object, *, name: str) -> object:
+    """Seconds, of what the field `name` says."""
+    if value is None or isinstance(value, (int, float)):
+        return value
+    text = value if isinstance(value, str) else "a file"
+    return read_time(text if len(text) <= LONG else f"{text[:LONG]}…", name, last=name == "until")
+
+
+AS_TIME = WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}, {"type": "null"}]})
+Since: TypeAlias = Annotated[float | None, BeforeValidator(partial(_moment, name="since")), AS_TIME]
+Until: TypeAlias = Annotated[float | None, BeforeValidator(partial(_moment, name="until")), AS_TIME]
 Id: TypeAlias = Annotated[int, Path(ge=0, le=LARGEST, description="The sighting's id.")]
 
 
@@ -47,11 +72,11 @@ class Wish:
     boxes: Annotated[Sequence[str], Field(description=BOXES)] = ()
     like: Annotated[Sequence[int], Field(description="Ids of sightings of the same person.")] = ()
     unlike: Annotated[Sequence[int], Field(description="Ids of sightings of somebody else.")] = ()
-    parts: Annotated[Sequence[int], Field(description=PARTS)] = ()
+    parts: Annotated[Sequence[int | str], Field(description=PARTS)] = ()
     cameras: Annotated[Sequence[str], Field(description=CAMERAS)] = ()
     sources: Annotated[Sequence[str], Field(description=SOURCES)] = ()
-    since: Annotated[float | None, Field(allow_inf_nan=False, description=SINCE)] = None
-    until: Annotated[float | None, Field(allow_inf_nan=False, description=UNTIL)] = None
+    since: Annotated[Since, Field(description=SINCE)] = None
+    until: Annotated[Until, Field(description=UNTIL)] = None
     count: Annotated[int, Field(ge=1, le=MOST, description="How many answers at most.")] = 50
     rerank: Annotated[bool, Field(description=RERANK)] = False
     keep: Annotated[bool, Field(description=KEEP)] = False
@@ -63,8 +88,8 @@ class Shelf:
 
     cameras: Annotated[Sequence[str], Query(description=CAMERAS)] = ()
     sources: Annotated[Sequence[str], Query(description=SOURCES)] = ()
-    since: Annotated[float | None, Query(allow_inf_nan=False, description=SINCE)] = None
-    until: Annotated[float | None, Query(allow_inf_nan=False, description=UNTIL)] = None
+    since: Annotated[Since, Query(description=SINCE)] = None
+    until: Annotated[Until, Query(description=UNTIL)] = None
     start: Annotated[int, Query(ge=0, le=LARGEST, description="How many to pass over.")] = 0
     count: Annotated[int, Query(ge=1, le=MOST, description="How many at most.")] = 60
 
@@ -105,6 +130,20 @@ def _understood(form: FormData) -> Wish:
         return WISH.validate_python(several | single)
     except ValidationError as error:
         raise RequestValidationError(error.errors()) from error
+
+
+def unsound(error: RequestValidationError) -> str:
+    """What the first of the fields is that are not what they should be, in a sentence."""
+    first = error.errors()[0]
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, InputError):
+        return str(cause)
+    words = [word for word in reversed(first["loc"]) if isinstance(word, str)]
+    where = next((word for word in words if word in INSTEAD), words[0] if words else "body")
+    if where not in INSTEAD:
+        return f"{where}: {first['msg']}"
+    found = first.get("input")
+    return f"{where}: {repr(found[:LONG]) if isinstance(found, str) else 'what came'} {INSTEAD[where]}"
 
 
 def check_words(given: Iterable[str], known: Collection[str]) -> None:
@@ -159,11 +198,21 @@ def check_ids(name: str, ids: Sequence[int]) -> None:
         raise refused(f"{name} names {len(ids)} sightings; give at most {MANY} ids that an answer had")
 
 
-def check_parts(parts: Sequence[int], count: int) -> tuple[int, ...] | None:
-    """The chosen parts in order; None for all."""
-    if any(not 0 <= part < count for part in parts):
-        raise refused(f"parts are numbered from 0 to {count - 1}; `/api/gallery` says which is which")
-    return tuple(sorted(set(parts))) or None
+def check_parts(parts: Sequence[int | str], names: Sequence[str]) -> tuple[int, ...] | None:
+    """The numbers of the chosen parts in order, of those that have these `names`; None for all."""
+    return tuple(sorted({_part(part, names) for part in parts})) or None
+
+
+def _part(part: int | str, names: Sequence[str]) -> int:
+    with suppress(ValueError):  # it is no number
+        if 0 <= int(part) < len(names):
+            return int(part)
+        raise refused(f"parts are numbered from 0 to {len(names) - 1}; `/api/gallery` says which is which")
+    known = numbers_of(names)
+    name = str(part).strip().lower()
+    if name not in known:
+        raise refused(f"there is no part {str(part)[:LONG]!r}; say one of {', '.join(map(repr, known))}, or its number")
+    return known[name]
 
 
 def check_names(what: str, names: Sequence[str], known: Container[str]) -> frozenset[str] | None:

@@ -91,10 +91,10 @@ class Service:
         begin = perf_counter()
         await self._fresh()
         where = self._where(wish)
-        chosen = asking.check_parts(wish.parts, len(self.holdings.parts))
+        chosen = asking.check_parts(wish.parts, self.holdings.parts)
         uploads = await self._uploads(wish)
         pictures = [{"sha256": sha256(each.data).hexdigest(), "box": each.box} for each in uploads]
-        self._note("search", request, vars(wish) | {"pictures": pictures, "boxes": ()})
+        self._note("search", request, vars(wish) | {"pictures": pictures, "boxes": (), "parts": chosen})
         names = [f"picture {number}" for number in range(1, len(uploads) + 1)]
         seen = await asyncio.gather(*map(self._look, uploads, names))
         if self.settings.keep and wish.keep:  # pictures, and nothing else that somebody might want to lay down here
