@@ -80,8 +80,10 @@ class Search:
         queries = [read_image(path) for path in self.images]
         model = open_model(self.model, self.device)
         gallery = Gallery.open(self.gallery, model.facts)
-        search = Searching(gallery)
-        found = search.search(self._ask(model, gallery, queries))
+        search, ask = Searching(gallery), self._ask(model, gallery, queries)
+        found = search.search(ask)
+        if not found:
+            self._check_times(gallery, ask)
         if search.unmapped >= WORTH and not unpreparable(gallery):
             printing.print_note(
                 f"note: {search.unmapped:,} sightings had to be read; `halfseen gallery prepare {shown(self.gallery)}` "
@@ -116,6 +118,15 @@ class Search:
             count=self.count,
             rerank=self.rerank,
         )
+
+    def _check_times(self, gallery: Gallery, ask: Ask) -> None:
+        """Refuse times that nobody in the gallery can have: that nobody was found then says nothing."""
+        from halfseen.gallery.spans import why_never  # noqa: PLC0415
+
+        asked = {"--since": self.since, "--until": self.until}
+        named = " ".join(f"{name} {shown(text)}" for name, text in asked.items() if text)
+        if named and len(gallery) and (why := why_never(gallery.table(["image", "time"]), ask.where)):
+            raise InputError(f"{named}: {why}")
 
     def _language(self) -> terminal.Language | None:
         if self.pictures == "auto":

@@ -337,8 +337,22 @@ def test_what_cannot_be_searched_is_one_sentence(
 
 def test_until_a_date_is_until_its_end(search: Callable[..., Any]) -> None:
     assert len(search("who.png", "--since", "2024-05-31", "--until", "2024-05-31")) == 10
-    assert search("who.png", "--until", "2024-05-30") == []
-    assert search("who.png", "--since", "2024-06-01") == []
+
+
+@pytest.mark.parametrize("words", [("--until", "2024-05-30"), ("--since", "2024-06-01", "--until", "2024-06-02")])
+def test_times_that_the_gallery_has_not_are_refused_with_those_it_has(
+    gallery: Path, weights: Path, refused: Refused, search: Callable[..., Any], words: tuple[str, ...]
+) -> None:
+    said = refused("search", "who.png", "--gallery", gallery, "--model", weights, *words)
+    assert f"{' '.join(words)}: there is no sighting of then in this gallery; it has " in said
+    assert "it has 2024-05-31 12:00:00 to 2024-05-31 12:07:01" in said
+    assert search("who.png", "--since", "2024-05-31 12:01:10", "--until", "2024-05-31 12:01:50") == []  # in between
+
+
+def test_a_gallery_of_unknown_times_says_so(folder: Path, weights: Path, run: Run, refused: Refused) -> None:
+    assert run("index", folder, "--gallery", "plain", "--model", weights)[0] == 0
+    said = refused("search", "who.png", "--gallery", "plain", "--model", weights, "--since", "2024-05-31")
+    assert "--since 2024-05-31: the times in this gallery are unknown; `halfseen index --pattern` reads" in said
 
 
 def test_parts_may_be_written_large(search: Callable[..., Any], gallery: Path) -> None:
