@@ -24,8 +24,8 @@ from halfseen.evaluate import evaluate
 from halfseen.painting import Job
 from halfseen.rendering import render_set
 from halfseen.report import examine, open_run
-from halfseen.train import LAST
 from halfseen.types import Scores, Splits
+from halfseen.weights import LAST
 from halfseen.world.plan import Setting
 
 Run = Callable[..., tuple[int, str, str]]

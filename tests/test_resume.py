@@ -23,10 +23,11 @@ from halfseen.data.loading import Loader
 from halfseen.ops.metrics import PROTOCOLS
 from halfseen.processes import LostError
 from halfseen.recipe import Method, Recipe
-from halfseen.train import BEST, CHECKPOINT, LAST, train
+from halfseen.train import CHECKPOINT, train
 from halfseen.training.log import Log, read_log
 from halfseen.training.settings import Settings
 from halfseen.types import Batch, InputError, Splits
+from halfseen.weights import BEST, LAST
 from standins import LONG, PAIRED, RECIPE, TINY, Config, Output, Tiny, draw_set, read_drawn, same
 
 SmallDisk = Callable[[int], AbstractContextManager[None]]

@@ -21,11 +21,11 @@ from halfseen.data.finding import find_cues
 from halfseen.data.loading import CueSources
 from halfseen.data.variants import read_sample
 from halfseen.recipe import Method, Recipe, learning_rate
-from halfseen.train import BEST, CHECKPOINT, LAST, RUN, Training, train
+from halfseen.train import CHECKPOINT, RUN, Training, train
 from halfseen.training.log import read_log
 from halfseen.training.settings import Settings, augment_of
 from halfseen.types import Batch, InputError, Sample, Scores, Splits
-from halfseen.weights import load_weights
+from halfseen.weights import BEST, LAST, load_weights
 from standins import CUED, RECIPE, TINY, Config, Tiny, draw_set, read_drawn, same
 
 Trained = Callable[..., Path]

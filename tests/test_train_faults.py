@@ -13,10 +13,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from halfseen.ops.metrics import PROTOCOLS
-from halfseen.train import BAD_BATCH, BEST, CHECKPOINT, LAST, Training, train
+from halfseen.train import BAD_BATCH, CHECKPOINT, Training, train
 from halfseen.training.settings import Settings
 from halfseen.training.stopping import save_batch
 from halfseen.types import Batch, Cues, InputError, Splits
+from halfseen.weights import BEST, LAST
 from standins import RECIPE, TINY, Config, Output, draw_set, read_drawn
 
 

@@ -16,10 +16,10 @@ import torch
 
 from halfseen.methods import METHODS
 from halfseen.recipe import Recipe
-from halfseen.train import CHECKPOINT, LAST, RUN
+from halfseen.train import CHECKPOINT, RUN
 from halfseen.train_verbs import Train, parse
 from halfseen.training.tiers import TIERS
-from halfseen.weights import load_weights
+from halfseen.weights import LAST, load_weights
 from standins import CUED, PAIRED, TINY, Config, draw_set
 
 Run = Callable[..., tuple[int, str, str]]

@@ -16,10 +16,11 @@ from halfseen.encode import cues_for
 from halfseen.methods import bpbreid, ogfr
 from halfseen.ops.distance import Distance, VisibleParts
 from halfseen.recipe import Method
-from halfseen.train import CHECKPOINT, LAST, Training
+from halfseen.train import CHECKPOINT, Training
 from halfseen.training.log import read_log
 from halfseen.training.settings import Settings
 from halfseen.types import Batch, Scores, Splits
+from halfseen.weights import LAST
 from standins import draw_set, read_drawn, same
 from tiny_methods import thin
 

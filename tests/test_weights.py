@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors import SafetensorError, safe_open
@@ -24,7 +26,7 @@ from halfseen.training import stopping
 from halfseen.training.checkpoints import State, save_checkpoint
 from halfseen.training.stopping import save_batch
 from halfseen.types import Batch, Embedding, Facts, InputError
-from halfseen.weights import CARD, Card, load_weights, make_network, plain, rebuilt, save_weights
+from halfseen.weights import BEST, CARD, LAST, Card, load_weights, make_network, plain, rebuilt, save_weights
 from standins import RECIPE, TINY, Config, Tiny
 from tiny_methods import IMAGE, tiny_config
 
@@ -162,7 +164,29 @@ def test_a_truncated_file(size: int, saved: Path) -> None:
 
 def test_no_file_and_a_folder(tmp_path: Path) -> None:
     assert "does not exist; check the path" in refusal(tmp_path / "none.safetensors")
-    assert "cannot be read: " in refusal(tmp_path)
+    assert f"is a folder; give weights that `halfseen train` wrote, e.g. {BEST}" in refusal(tmp_path)
+
+
+def test_the_folder_of_a_training_and_its_checkpoint_tell_its_weights(saved: Path, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "last.ckpt"
+    torch.save({"network": {}}, checkpoint)
+    about = f"{checkpoint} is a checkpoint, which `halfseen train` goes on from, and no weights; give"
+    assert refusal(checkpoint) == f"{about} weights that `halfseen train` wrote, e.g. {BEST}"
+    last = saved.rename(tmp_path / LAST)
+    assert refusal(tmp_path) == f"{tmp_path} is a folder; give the file {last}"
+    assert refusal(checkpoint) == f"{about} the file {last}"
+    best = shutil.copy(last, tmp_path / BEST)
+    assert refusal(tmp_path) == f"{tmp_path} is a folder; give the file {best} or {last}"
+    assert refusal(checkpoint) == f"{about} the file {best} or {last}"
+
+
+@pytest.mark.parametrize("name", ["q.npz", "q.pth", "q"])
+def test_a_file_of_another_kind_is_not_called_damaged(name: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "q.npz", vectors=np.zeros((2, 4), np.float32))
+    path = (tmp_path / "q.npz").rename(tmp_path / name)
+    said = refusal(path)
+    assert said.startswith(f"{path} is no safetensors (")
+    assert said.endswith(f"; give weights that `halfseen train` wrote, e.g. {BEST}")
 
 
 def test_a_file_without_a_card(saved: Path) -> None:

@@ -39,9 +39,9 @@ from halfseen.training.settings import Settings, augment_of, no_bar, say_nothing
 from halfseen.training.setup import described, launch
 from halfseen.training.stopping import Stopped, StopSigns, blame
 from halfseen.types import Batch, Embedding, Facts, InputError, Sample, Scores, Splits
-from halfseen.weights import Card, Plain, make_network, plain, rebuilt, save_weights
+from halfseen.weights import BEST, LAST, Card, Plain, make_network, plain, rebuilt, save_weights
 
-CHECKPOINT, BEST, LAST, RUN = "last.ckpt", "best.safetensors", "last.safetensors", "run.json"
+CHECKPOINT, RUN = "last.ckpt", "run.json"
 BAD_BATCH, SIDES = "bad-batch.safetensors", ("query", "gallery")
 ALWAYS = ("hidden", "occluder")  # what every method may know in training: it was done to the pictures here
 

@@ -24,12 +24,12 @@ from halfseen.encode import cues_for
 from halfseen.methods import METHODS
 from halfseen.ops.metrics import PROTOCOLS, ProtocolName
 from halfseen.recipe import Method, Recipe
-from halfseen.train import BEST, LAST, Training, train
+from halfseen.train import Training, train
 from halfseen.training.budget import budget
 from halfseen.training.settings import Settings
 from halfseen.training.tiers import TierName, in_tier
 from halfseen.types import InputError, Scores
-from halfseen.weights import make_network, plain
+from halfseen.weights import BEST, LAST, make_network, plain
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ Plain: TypeAlias = dict[str, Any]  # what JSON can say
 Start: TypeAlias = Literal["hub", "none"] | Path  # the weights that a backbone starts from
 
 CARD = "halfseen"  # its key in the metadata
+BEST, LAST = "best.safetensors", "last.safetensors"  # which `halfseen train` writes
 
 
 def _versions() -> Plain:
@@ -158,12 +159,12 @@ def _read(path: Path) -> tuple[Card, dict[str, Tensor]]:
     except FileNotFoundError as error:
         raise InputError(f"{shown(path)} does not exist; check the path") from error
     except OSError as error:
+        if path.is_dir():
+            raise InputError(f"{shown(path)} is a folder; {_written(path)}") from error
         raise InputError(f"{shown(path)} cannot be read: {error.strerror or error}; give another file") from error
     except SafetensorError as error:
         check_name(path)
-        raise InputError(
-            f"{shown(path)} is cut short, damaged or no safetensors ({error}); copy or train it again"
-        ) from error
+        raise InputError(f"{shown(path)} {_no_weights(path, error)}") from error
     if text is None:
         raise InputError(
             f"{shown(path)} bears no card, so `halfseen train` did not write it; weights of a backbone alone belong to "
@@ -173,6 +174,21 @@ def _read(path: Path) -> tuple[Card, dict[str, Tensor]]:
         return Card.read(text), state
     except (TypeError, ValueError) as error:
         raise InputError(f"{shown(path)} bears a card of another version ({error}); train it again") from error
+
+
+def _no_weights(path: Path, error: SafetensorError) -> str:
+    """What the file at `path` is, which is not to be read, and what to do."""
+    if path.suffix == ".ckpt":
+        return f"is a checkpoint, which `halfseen train` goes on from, and no weights; {_written(path.parent)}"
+    if path.suffix != ".safetensors":
+        return f"is no safetensors ({error}); give weights that `halfseen train` wrote, e.g. {BEST}"
+    return f"is cut short, damaged or no safetensors ({error}); copy or train it again"
+
+
+def _written(folder: Path) -> str:
+    """Which weights to give that `halfseen train` wrote to `folder`."""
+    found = [shown(folder / name) for name in (BEST, LAST) if (folder / name).is_file()]
+    return f"give the file {' or '.join(found)}" if found else f"give weights that `halfseen train` wrote, e.g. {BEST}"
 
 
 def _check_names(path: Path, wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:

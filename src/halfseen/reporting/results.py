@@ -18,11 +18,11 @@ from halfseen.encode import Look, encode_split
 from halfseen.evaluate import score_each
 from halfseen.ops.distance import Distance, Single, pairs, top_k
 from halfseen.ops.metrics import QueryScores, mean_scores
-from halfseen.train import BEST, CHECKPOINT, LAST, RUN
+from halfseen.train import CHECKPOINT, RUN
 from halfseen.training.log import NAME, read_log
 from halfseen.training.settings import Bars, augment_of, no_bar
 from halfseen.types import Batch, Embedding, InputError, Protocol, Sample, Scores, Splits
-from halfseen.weights import Loaded, load_weights, part_names
+from halfseen.weights import BEST, LAST, Loaded, load_weights, part_names
 
 SHOWN_JUNK = 6  # of the pictures that do not count, so many of a kind at most stand in a strip
 
