@@ -229,9 +229,19 @@ def test_a_set_without_the_cues_that_a_method_needs(words: list[object], root: P
     assert "`halfseen world render`" in said
 
 
+def test_a_cue_that_a_set_has_not_and_no_other_either(words: list[object], root: Path, refused: Refused) -> None:
+    (root / "keypoints.npz").unlink()
+    words[1] = "cued"
+    said = refused(*words, "--cue", "parts")
+    assert "has no part labels and no keypoints for its pictures" in said
+    assert "needs one of these; make keypoints.npz with" in said
+
+
 def test_cues_are_chosen(words: list[object], refused: Refused, run: Run) -> None:
     words[1] = "cued"
-    assert "has no part labels for its" in refused(*words, "--cue", "parts")
+    said = refused(*words, "--cue", "parts")
+    assert "--cue parts asks for part labels, of which market1501 has none for its pictures in" in said
+    assert said.endswith("; it has keypoints: choose --cue keypoints or auto")
     assert "cued does not look at fields; choose keypoints or parts" in refused(*words, "--cue", "fields")
     assert run(*words, "--cue", "keypoints")[0] == 0
 

@@ -115,7 +115,8 @@ def cues_for(
     wanted = [cue for cue in needed if only in ("auto", cue)]
     if needed and not wanted:
         raise InputError(f"{method.name} does not look at {only}; choose {' or '.join(sorted(needed))}, or auto")
-    return find_cues(splits, samples, wanted, config.grouping if "parts" in wanted else "eight")
+    grouping = config.grouping if "parts" in wanted else "eight"
+    return find_cues(splits, samples, wanted, grouping, instead=needed - {*wanted})
 
 
 def encode_once(

@@ -211,3 +211,22 @@ def test_some_pictures_without(
     min((root / folder).rglob("*.*")).unlink()
     with pytest.raises(InputError, match=f"1 of 12 pictures in .* have no {what}, among them bounding_box_train/0011"):
         find_cues(splits, splits.train, {"parts", "fields"})
+
+
+def test_what_would_do_instead_is_named(root: Path, splits: Splits) -> None:
+    def said() -> str:
+        with pytest.raises(InputError) as refusal:
+            find_cues(splits, splits.train, ["fields"], instead={"keypoints", "parts"})
+        return str(refusal.value)
+
+    start = f"--cue fields asks for confidence fields, of which market1501 has none for its pictures in {root}; it has "
+    assert said() == f"{start}keypoints: choose --cue keypoints or auto"
+    label(root, splits)
+    assert said() == f"{start}part labels and keypoints: choose --cue parts, keypoints or auto"
+    (root / "keypoints.npz").unlink()
+    assert said() == f"{start}part labels: choose --cue parts or auto"
+    min((root / "parts").rglob("*.png")).unlink()
+    assert "has no part labels and no confidence fields and no keypoints for its pictures" in said()
+    spread(root, splits)
+    with pytest.raises(InputError, match="; it has confidence fields: choose --cue fields or auto"):
+        find_cues(splits, splits.train, ["keypoints"], instead={"fields"})

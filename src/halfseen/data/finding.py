@@ -66,24 +66,46 @@ def read_named(name: str, root: Path | None = None, say: Callable[[str], None] =
 
 
 def find_cues(
-    splits: Splits, samples: Sequence[Sample], wanted: Collection[Cue], grouping: str = "eight"
+    splits: Splits,
+    samples: Sequence[Sample],
+    wanted: Collection[Cue],
+    grouping: str = "eight",
+    instead: Collection[Cue] = (),
 ) -> CueSources:
     """Of the `wanted` cues the one that knows most of all `samples`; part labels come in the numbers of `grouping`.
 
-    All of it is looked at here: what is wrong is told before anything is trained.
+    All of it is looked at here: what is wrong is told before anything is trained. Where there are none, those are named
+    that would do `instead`.
     """
     if not wanted or not samples:
         return CueSources()
     for cue in CUES:
         if cue in wanted and (found := _FIND[cue](splits.root, samples, grouping)):
             return found
-    kinds = [KINDS[cue] for cue in CUES if cue in wanted]
+    if there := [cue for cue in CUES if cue in instead and _has(cue, splits.root, samples)]:
+        asked = " and ".join(KINDS[cue] for cue in CUES if cue in wanted)
+        raise InputError(
+            f"--cue {' '.join(wanted)} asks for {asked}, of which {splits.name} has none for its pictures in "
+            f"{shown(splits.root)}; it has {' and '.join(KINDS[cue] for cue in there)}: choose --cue "
+            f"{', '.join(there)} or auto"
+        )
+    kinds = [KINDS[cue] for cue in CUES if cue in (*wanted, *instead)]
     raise InputError(
         f"{splits.name} has no {' and no '.join(kinds)} for its pictures in {shown(splits.root)}, and this method "
         f"needs {'one of these' if len(kinds) > 1 else 'them'}; make {KEYPOINTS} with `halfseen cues make "
-        f"{splits.name} --estimator mediapipe --root FOLDER`, or take a set that has all cues, as "
-        f"`halfseen world render` makes them"
+        f"{splits.name} --estimator mediapipe --root FOLDER`, or take a set with part labels "
+        f"and keypoints, as `halfseen world render` makes them"
     )
+
+
+def _has(cue: Cue, root: Path, samples: Sequence[Sample]) -> bool:
+    """Whether `cue` lies in `root` for all `samples`, whatever is in it."""
+    if cue == "keypoints":
+        return (root / KEYPOINTS).exists()
+    labels = PartLabels(root / PARTS, "eight")
+    if cue == "parts":
+        return all(labels.path(sample.name).is_file() for sample in samples)
+    return all(find_fields(root, sample.name) for sample in samples)
 
 
 @dataclass(frozen=True)
