@@ -129,6 +129,30 @@ def test_words_that_mean_nothing_end_with_2(words: str, run: Run) -> None:
     assert err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("bpbrei --data world --root w", "there is no method 'bpbrei'; did you mean bpbreid? known are bot, pcb, "),
+        ("BoT --help", "there is no method 'BoT'; did you mean bot? known are bot, pcb, "),
+        ("nobody --data x", "there is no method 'nobody'; known are bot, pcb, "),
+        ("--tier mini bot --data x", "`halfseen train` wants a method before --tier; give one of bot, pcb, "),
+    ],
+)
+def test_a_method_that_nobody_knows(words: str, said: str, refused: Refused) -> None:
+    assert refused("train", *words.split()).startswith(f"halfseen: {said}")
+
+
+@pytest.mark.parametrize(
+    "words", ["--data x --rwo 5", "--data x --config.part 5", "--data x --config.backbon 5", "--data", ""]
+)
+def test_misspelt_options_point_to_the_help_of_the_method(words: str, run: Run) -> None:
+    code, out, err = run("train", "pgfl-kd", *words.split())
+    assert (code, out) == (2, "")
+    helps = re.findall(r"(\w.*) --help", err)
+    assert helps
+    assert {text.removeprefix("For full helptext, run ") for text in helps} == {"halfseen train pgfl_kd"}
+
+
 def test_what_a_configuration_refuses_is_one_sentence(refused: Refused) -> None:
     said = refused("train", "bpbreid", "--data", "x", "--config.parts", "9")
     assert said.startswith("halfseen: no grouping has or is called 9; give a number of parts from 1 to 8")

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
@@ -152,27 +153,45 @@ class Rows:
 
 def parse(words: Sequence[str]) -> Train | Rows:
     """`words` behind `halfseen train`. Tier and row come first, because they are the defaults of all others."""
+    method = _chosen(words)
+    if method is None:
+        presets = {name: _preset(known, "full", None) for name, known in METHODS.items()}
+        titles = {name: known.title for name, known in METHODS.items()}
+        choice = tyro.extras.subcommand_type_from_defaults(presets, titles, prefix_names=False)
+        return tyro.cli(choice, prog="halfseen train", args=["--help"], config=(FlagCreatePairsOff,))
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--tier", nargs="?", default="full")
     first.add_argument("--row", nargs="?")
     early = first.parse_known_args(list(words))[0]
     tier: TierName = "mini" if early.tier == "mini" else "full"  # of other words the parser below complains
-    chosen = METHODS.get(next((word for word in words if word in METHODS), ""))
-    if chosen and chosen.rows and early.row == "list":
-        return Rows(chosen)
-    methods, row = ((chosen,), early.row) if chosen else (METHODS.values(), None)
-    presets = {method.name: _preset(method, tier, row) for method in methods}
-    titles = {method.name: method.title for method in methods}
-    choice = tyro.extras.subcommand_type_from_defaults(presets, titles, prefix_names=False)
-    said = io.StringIO()
+    if method.rows and early.row == "list":
+        return Rows(method)
+    preset, prog, said = _preset(method, tier, early.row), f"halfseen train {method.name}", io.StringIO()
+    config = (FlagCreatePairsOff,)
     try:
         with redirect_stderr(said):
-            return tyro.cli(choice, prog="halfseen train", args=list(words) or ["--help"], config=(FlagCreatePairsOff,))
+            return tyro.cli(
+                Train, default=preset, description=method.title, prog=prog, args=list(words[1:]), config=config
+            )
     except SystemExit as end:
         if (refusal := _refusal(end)) is not None:
             raise refusal from None
         sys.stderr.write(said.getvalue())
         raise
+
+
+def _chosen(words: Sequence[str]) -> Method | None:
+    """The method that `words` begin with; None where they ask for help with the choice."""
+    name = words[0] if words else "--help"
+    if method := METHODS.get(name.replace("-", "_")):
+        return method
+    if not name.startswith("-"):
+        close = get_close_matches(name.lower(), METHODS, n=1)
+        hint = f"did you mean {close[0]}? known are" if close else "known are"
+        raise InputError(f"there is no method {name!r}; {hint} {', '.join(METHODS)}")
+    if not {"-h", "--help"} & {name, *words}:
+        raise InputError(f"`halfseen train` wants a method before {name}; give one of {', '.join(METHODS)}")
+    return None
 
 
 def _refusal(end: BaseException | None) -> InputError | None:
