@@ -7,6 +7,7 @@ import inspect
 import json
 import re
 import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -289,6 +290,14 @@ def test_an_option_without_its_value(option: str, words: list[object], run: Run)
     assert code == 2
     assert f"--{option[2:]}" in err
     assert "[--tier TIER]" not in err
+
+
+def test_without_its_package_tensorboard_is_refused_before_a_folder_is_made(
+    words: list[object], tmp_path: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    assert "--tensorboard needs a package that is not there" in refused(*words, "--tensorboard")
+    assert not (tmp_path / "out").exists()
 
 
 def test_too_few_people(words: list[object], refused: Refused) -> None:

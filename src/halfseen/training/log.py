@@ -112,11 +112,16 @@ def _numbers(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str,
             yield f"{before}{name}", value
 
 
-def _board(folder: Path, step: int) -> SummaryWriter:
+def board_writer() -> type[SummaryWriter]:
+    """What writes for TensorBoard, which is an extra."""
     try:
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  (an extra)
     except ImportError as error:
         raise InputError(
             "--tensorboard needs a package that is not there; run `pip install 'halfseen[track]'`, or leave it out"
         ) from error
-    return SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+    return SummaryWriter
+
+
+def _board(folder: Path, step: int) -> SummaryWriter:
+    return board_writer()(str(folder / "tensorboard"), purge_step=step + 1)

@@ -15,6 +15,7 @@ from halfseen.data.memory import GIGABYTE
 from halfseen.encode import Device, Precision
 from halfseen.ops.groupings import GROUPINGS, flipped_parts
 from halfseen.recipe import Recipe
+from halfseen.training.log import board_writer
 from halfseen.types import InputError, Progress, Protocol
 from halfseen.weights import Start
 
@@ -76,6 +77,8 @@ class Settings:
                 raise InputError(f"--{name} is {value}; give 0 or more")
         if not -(2**63) <= self.seed < 2**63:
             raise InputError(f"--seed is {self.seed}; give a whole number of at most 64 bits")
+        if self.tensorboard:
+            board_writer()  # better refused now than beside an empty log
 
     def made(self) -> Path:
         """The folder `out`, which is there now."""
