@@ -132,6 +132,8 @@ class Index:
         )
         if report.otherwise:
             printing.print_note(
-                f"of those known before, {counted(report.otherwise, 'file')} may want --again, "
-                f"which stores all anew: with another camera, time or track than now, or forgotten"
+                f"of those known before, {counted(report.otherwise, 'file')} or more have another camera, time or "
+                f"track now than is stored; --again stores all anew"
             )
+        elif report.known and not len(gallery):
+            printing.print_note("what was forgotten stays so; --again takes it in anew")

@@ -87,13 +87,15 @@ def test_index_tells_which_names_are_told_otherwise_now(folder: Path, weights: P
     run(*words)
     pattern = ("--pattern", "{camera}/*.png")
     assert run(*words, *pattern)[2] == (
-        "of those known before, 16 files may want --again, which stores all anew: with another camera, time or track "
-        "than now, or forgotten\n"
+        "of those known before, 16 files or more have another camera, time or track now than is stored; --again "
+        "stores all anew\n"
     )
     code, said, err = run(*words, *pattern, "--again")
     assert (code, err) == (0, "")
     assert re.fullmatch(r"16 pictures → 16 sightings, \d+ a second; g holds 16\n", said)
     assert run(*words, *pattern)[2] == ""
+    run("gallery", "forget", "g", "--source", folder)
+    assert run(*words)[2] == "what was forgotten stays so; --again takes it in anew\n"
 
 
 def test_an_index_that_could_use_nothing_ends_with_2(tmp_path: Path, weights: Path, run: Run, refused: Refused) -> None:

@@ -66,9 +66,9 @@ class Settings:
 @dataclass
 class Report:
     """What came of it: `added` sightings from new `pictures` and from `passages` in new `films`; how many files were
-    `known` before, and of the first of them how many are stored `otherwise` than they are named now, or no more;
-    `faults`, one sentence for each file that is left out, or in part; `unread`, those of these files that may be read
-    another time."""
+    `known` before, and of the first of them how many are stored `otherwise` than they are named now; `faults`, one
+    sentence for each file that is left out, or in part; `unread`, those of these files that may be read another time.
+    """
 
     added: int = 0
     pictures: int = 0
@@ -182,10 +182,9 @@ class Indexing:
         if named and not self._compared:
             digests = self.gallery.of_content(named)
             facts = self.gallery.rows([*digests], thumbnails=False)
-            same = {
-                digests[id] for id, fact in facts.items() if (fact.camera, fact.time, fact.track) == named[digests[id]]
-            }
-            self.report.otherwise, self._compared = len(named) - len(same), True
+            told = [(digests[id], (fact.camera, fact.time, fact.track)) for id, fact in facts.items()]
+            same = {digest for digest, fact in told if fact == named[digest]}
+            self.report.otherwise, self._compared = len({digest for digest, _ in told} - same), True
 
     def _instead_of(self, source: Source, digest: str, fault: InputError) -> list[tuple[Source, str]]:
         """`source` is of no use, and so is no other file that holds the same: unless it is only that it was not read,
