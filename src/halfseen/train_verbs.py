@@ -10,7 +10,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +20,7 @@ from tyro.conf import FlagConversionOff, FlagCreatePairsOff, Suppress, UseAppend
 from halfseen import printing
 from halfseen.data.finding import read_named
 from halfseen.data.memory import GIGABYTE
+from halfseen.data.sets.folders import guessed
 from halfseen.encode import cues_for
 from halfseen.methods import METHODS
 from halfseen.ops.metrics import PROTOCOLS, ProtocolName
@@ -186,9 +186,7 @@ def _chosen(words: Sequence[str]) -> Method | None:
     if method := METHODS.get(name.replace("-", "_")):
         return method
     if not name.startswith("-"):
-        close = get_close_matches(name.lower(), METHODS, n=1)
-        hint = f"did you mean {close[0]}? known are" if close else "known are"
-        raise InputError(f"there is no method {name!r}; {hint} {', '.join(METHODS)}")
+        raise InputError(f"there is no method {name!r}; {guessed(name, METHODS)}")
     if not {"-h", "--help"} & {name, *words}:
         raise InputError(f"`halfseen train` wants a method before {name}; give one of {', '.join(METHODS)}")
     return None

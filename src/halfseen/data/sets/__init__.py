@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from pathlib import Path
 
 from halfseen.data.files import shown
 from halfseen.data.sets.cuhk03_np import CUHK03_NP
 from halfseen.data.sets.dukemtmc import DUKEMTMC, OCCLUDED_DUKE
-from halfseen.data.sets.folders import DataSet, count_people, notes_on
+from halfseen.data.sets.folders import DataSet, count_people, guessed, notes_on
 from halfseen.data.sets.manifest import MANIFEST
 from halfseen.data.sets.market1501 import MARKET1501
 from halfseen.data.sets.msmt17 import MSMT17
@@ -76,10 +75,7 @@ def find_set(name: str) -> tuple[DataSet, str]:
     dataset = SETS.get(base)
     if dataset and (variant or dataset.variants[0]) in dataset.variants:
         return dataset, variant or dataset.variants[0]
-    known = set_names()
-    close = get_close_matches(name.lower(), known, n=1)
-    hint = f"did you mean {close[0]}? known are" if close else "known are"
-    raise InputError(f"there is no data set {name!r}; {hint} {', '.join(known)}")
+    raise InputError(f"there is no data set {name!r}; {guessed(name, set_names())}")
 
 
 def set_names() -> list[str]:

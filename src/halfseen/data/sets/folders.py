@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -232,6 +233,12 @@ def shortened(names: Iterable[str], most: int = 3) -> str:
     """The first few of `names` in one line."""
     names = list(names)
     return ", ".join(names[:most]) + (", …" if len(names) > most else "")
+
+
+def guessed(name: str, known: Collection[str]) -> str:
+    """Of a `name` that is none of the `known`: which of them may be meant, and all that there are."""
+    close = get_close_matches(name.lower(), known, n=1)
+    return f"{f'did you mean {close[0]}? ' if close else ''}known are {', '.join(known)}"
 
 
 def notes_on(reading: Reading, counts: Counts, distractor: int | None) -> list[str]:
