@@ -105,7 +105,7 @@ def test_a_network_for_no_people_has_only_what_is_tested() -> None:
             "reduction is 0, threshold 0.4 and pixel_weight 0.35; give a reduction of 1 or more, or None",
         ),
         ({"reduction": -1}, "reduction is -1"),
-        ({"threshold": 5.0}, "threshold 5.0 .*a threshold from 0 to below 1"),
+        ({"threshold": 5.0}, "threshold 5.0 .*a threshold from 0 to 1"),
         ({"pixel_weight": -1.0}, "pixel_weight -1.0; .*a weight of 0 or more"),
         ({"pixel_weight": math.nan}, "pixel_weight nan"),
         ({"test": ("tail",)}, "test is tail; name one or more of global, foreground, concat, parts, head, left_arm"),

@@ -227,8 +227,8 @@ def test_each_step_of_the_ladder_adds_one_thing() -> None:
         ["student"],
         ["pattern"],
         ["student", "teacher"],
-        ["agent.kind", "agent.drawn"],
-        ["agent.kind", "agent.drawn"],
+        ["agent.kind"],
+        ["agent.kind"],
     ]
     assert ROWS["6-ogfr"] == Config()
 

@@ -101,10 +101,10 @@ class Config:
 
     def _check_numbers(self) -> None:
         reduced = self.reduction is None or self.reduction >= 1
-        if not reduced or not 0 <= self.threshold < 1 or not 0 <= self.pixel_weight < inf:
+        if not reduced or not 0 <= self.threshold <= 1 or not 0 <= self.pixel_weight < inf:
             raise InputError(
                 f"reduction is {self.reduction}, threshold {self.threshold} and pixel_weight {self.pixel_weight}; give "
-                f"a reduction of 1 or more, or None, a threshold from 0 to below 1, and a weight of 0 or more"
+                f"a reduction of 1 or more, or None, a threshold from 0 to 1, and a weight of 0 or more"
             )
 
     def _teaches(self, embedding: str) -> bool:
