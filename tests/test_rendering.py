@@ -292,10 +292,10 @@ def test_stopped_from_outside_no_process_stays(whole_set: Path, tmp_path: Path) 
             os.killpg(running[name].pid, signal.SIGINT)
         else:
             running[name].send_signal(getattr(signal, name))
-        _, err = running[name].communicate(timeout=20)
+        _, err = running[name].communicate(timeout=300)
         assert re.findall(r"^\w+(?=:|$)|Traceback", err, re.MULTILINE) in ([], ["Traceback", "KeyboardInterrupt"])
         assert ("KeyboardInterrupt" in err) == (name != "SIGKILL")
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while any(map(alive, pids)):
             assert time.monotonic() < deadline
             time.sleep(0.05)

@@ -119,7 +119,7 @@ def test_after_signals(splits: Splits, unbroken: Path, tmp_path: Path) -> None:
                 waiting.pop(number).send_signal(number)
         time.sleep(0.01)
     for number, process in runs.items():
-        said = process.communicate(timeout=60)[1]
+        said = process.communicate(timeout=300)[1]
         if number == signal.SIGKILL:
             assert process.returncode == -signal.SIGKILL
         else:

@@ -88,7 +88,7 @@ def test_a_real_ctrl_c_stops_real_processes(tmp_path: Path) -> None:
     for process in (scoring, writing):
         time.sleep(0.1)
         process.send_signal(signal.SIGINT)
-        answer, err = process.communicate(timeout=20)
+        answer, err = process.communicate(timeout=300)
         assert (process.returncode, answer) == (2, "")
         assert err.splitlines()[-1].startswith("halfseen: stopped by Ctrl-C; nothing half-written is left")
         assert sum(not line.startswith("note: ") for line in err.splitlines()) == 1

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Sequence
+from typing import NoReturn
 
 import pytest
 
@@ -76,12 +76,29 @@ def test_another_loop_finds_it_ready() -> None:
     assert [asyncio.run(ask(number)) for number in range(3)] == [1, 2, 3]
 
 
-def test_those_who_ask_again_at_once_come_together() -> None:
+class Clock:
+    """Goes by as it is told to, so that no stall of the machine can look like somebody's slowness."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("halfseen.service.gathering.perf_counter", clock)
+    return clock
+
+
+def test_those_who_ask_again_at_once_come_together(clock: Clock) -> None:
     lots: list[int] = []
 
     def work(numbers: Sequence[int]) -> list[int]:
         lots.append(len(numbers))
-        time.sleep(0.05)
+        clock.now += 60
         return list(numbers)
 
     async def ask() -> None:
@@ -99,20 +116,30 @@ def test_those_who_ask_again_at_once_come_together() -> None:
     assert lots[2:] == [8] * len(lots[2:])  # and not four and four in turns
 
 
-def test_who_asks_alone_does_not_wait() -> None:
-    async def ask() -> float:
-        gathering = Gathering(slow)
-        await asyncio.gather(*map(gathering, range(4)))
-        await asyncio.sleep(0.15)  # longer than anybody is waited for
-        begin = time.perf_counter()
-        await gathering(0)
-        return time.perf_counter() - begin
+@pytest.mark.parametrize(("later", "waits"), [(0.1, [0.4]), (0.6, [])])
+def test_who_asks_alone_does_not_wait(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, later: float, waits: list[float]
+) -> None:
+    """Others are waited for as long as their work took, and no longer."""
+    waited: list[float] = []
 
-    def slow(numbers: Sequence[int]) -> list[int]:
-        time.sleep(0.1 * (len(numbers) > 1))
+    async def wait(_: asyncio.Future[None], left: float) -> NoReturn:
+        waited.append(round(left, 9))
+        raise TimeoutError
+
+    def work(numbers: Sequence[int]) -> list[int]:
+        clock.now += 0.5
         return list(numbers)
 
-    assert asyncio.run(ask()) < 0.04
+    async def ask() -> None:
+        gathering = Gathering(work)
+        await asyncio.gather(*map(gathering, range(4)))
+        clock.now += later
+        await gathering(0)
+
+    monkeypatch.setattr(asyncio, "wait_for", wait)
+    asyncio.run(ask())
+    assert waited == waits
 
 
 def test_what_has_no_answer_is_told_to_its_asker_alone() -> None:
