@@ -268,7 +268,7 @@ def _told(gallery: Gallery, folder: Path) -> dict[str, Any]:
     from halfseen.gallery.indexing.times import shown_time  # noqa: PLC0415
     from halfseen.gallery.loading import prepared_rows  # noqa: PLC0415
 
-    since, until = span(gallery.table(["image", "time"]))
+    since, until = span(gallery.table(["image", "time"])) or (None, None)
     return {
         "sightings": len(gallery),
         "bytes": _size(folder),

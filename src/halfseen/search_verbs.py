@@ -159,10 +159,9 @@ def _names(what: Literal["camera", "source"], wanted: Sequence[str], gallery: Ga
 
 def _among(what: str, name: str, known: Collection[str], most: int = 3) -> str:
     if name not in known:
-        has = (
-            shortened(map(repr, filter(None, known)), most)
-            or "none; `halfseen index --pattern` reads them from names (with --again, of files that are in it)"
-        )
+        from halfseen.gallery.spans import FROM_NAMES  # noqa: PLC0415
+
+        has = shortened(map(repr, filter(None, known)), most) or f"none; {FROM_NAMES}"
         raise InputError(f"--{what} {shown(name)}: there is none in this gallery; it has {has}")
     return name
 

@@ -182,13 +182,19 @@ def deadly(given: Given) -> Work:
     return cluster.encoding(given)
 
 
+def folder_with_deadly(root: Path) -> Path:
+    """Nine pictures, of which `4.png` is one of those."""
+    folder = folder_of(root, 9)
+    with (folder / "4.png").open("ab") as file:
+        file.write(b"deadly")
+    return folder
+
+
 @pytest.mark.usefixtures("two")
 def test_a_picture_that_ends_its_process_is_told_and_the_others_are_stored(
     tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, gallery = folder_of(tmp_path / "set", 9), Gallery.create(tmp_path / "g", model.facts)
-    with (folder / "4.png").open("ab") as file:
-        file.write(b"deadly")
+    folder, gallery = folder_with_deadly(tmp_path / "set"), Gallery.create(tmp_path / "g", model.facts)
     monkeypatch.setattr(cluster, "encoding", deadly)
     report = index_on("auto", [folder], gallery, model, Settings(batch=2))
     (fault,) = report.faults
@@ -203,9 +209,7 @@ def test_a_picture_that_ends_its_process_is_told_and_the_others_are_stored(
 def test_a_lot_done_file_by_file_stores_each_content_once_and_as_its_own(
     tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, gallery = folder_of(tmp_path / "set", 9), Gallery.create(tmp_path / "g", model.facts)
-    with (folder / "4.png").open("ab") as file:
-        file.write(b"deadly")
+    folder, gallery = folder_with_deadly(tmp_path / "set"), Gallery.create(tmp_path / "g", model.facts)
     for copied, name in (("0", "5"), ("6", "7")):  # of a lot before, and of the same
         (folder / f"{name}.png").write_bytes((folder / f"{copied}.png").read_bytes())
     monkeypatch.setattr(cluster, "encoding", deadly)

@@ -32,7 +32,11 @@ BOTH = pa.concat_tables([DATED, FILMED])
         (BOTH, Where(since=NOON - 9, until=NOON - 1), SPAN),
         (FILMED, Where(since=73.0), f"of then in this gallery; it has {FILM}"),
         (FILMED, Where(since=NOON), f"the films in this gallery have no date; it has {FILM}: give seconds"),
-        (held(("a", None)), Where(since=1.0), "the times in this gallery are unknown"),
+        (
+            held(("a", None)),
+            Where(since=1.0),
+            "unknown; `halfseen index --pattern` reads them from names (with --again",
+        ),
     ],
 )
 def test_why_nobody_can_be_found_is_told(facts: pa.Table, where: Where, says: str) -> None:

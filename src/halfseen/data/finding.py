@@ -80,9 +80,9 @@ def find_cues(
     if not wanted or not samples:
         return CueSources()
     for cue in CUES:
-        if cue in wanted and (found := _FIND[cue](splits.root, samples, grouping)):
-            return found
-    if there := [cue for cue in CUES if cue in instead and _has(cue, splits.root, samples)]:
+        if cue in wanted and _complete(cue, _without(cue, splits.root, samples), samples, splits.root):
+            return _READ[cue](splits.root, samples, grouping)
+    if there := [cue for cue in CUES if cue in instead and not _without(cue, splits.root, samples)]:
         asked = " and ".join(KINDS[cue] for cue in CUES if cue in wanted)
         raise InputError(
             f"--cue {' '.join(wanted)} asks for {asked}, of which {splits.name} has none for its pictures in "
@@ -98,14 +98,23 @@ def find_cues(
     )
 
 
-def _has(cue: Cue, root: Path, samples: Sequence[Sample]) -> bool:
-    """Whether `cue` lies in `root` for all `samples`, whatever is in it."""
+def _without(cue: Cue, root: Path, samples: Sequence[Sample]) -> list[str]:
+    """The names of the `samples` for which no `cue` lies in `root`, whatever is in it; keypoints are one file's."""
+    names = [sample.name for sample in samples]
     if cue == "keypoints":
-        return (root / KEYPOINTS).exists()
-    labels = PartLabels(root / PARTS, "eight")
+        return [] if (root / KEYPOINTS).exists() else names
     if cue == "parts":
-        return all(labels.path(sample.name).is_file() for sample in samples)
-    return all(find_fields(root, sample.name) for sample in samples)
+        return [name for name in names if not PartLabels(root / PARTS, "eight").path(name).is_file()]
+    return [name for name in names if find_fields(root, name) is None]
+
+
+def _complete(cue: Cue, missing: Sequence[str], samples: Sequence[Sample], root: Path) -> bool:
+    if missing and len(missing) < len(samples):
+        raise InputError(
+            f"{len(missing):,} of {len(samples):,} pictures in {shown(root)} have no {KINDS[cue]}, among them "
+            f"{missing[0]}; make those too, or move all {KINDS[cue]} away to use another cue"
+        )
+    return not missing
 
 
 @dataclass(frozen=True)
@@ -139,29 +148,23 @@ class Fields:
         return load_fields(path)
 
 
-def _find_parts(root: Path, samples: Sequence[Sample], grouping: str) -> CueSources | None:
+def _read_parts(root: Path, samples: Sequence[Sample], grouping: str) -> CueSources:
     labels = PartLabels(root / PARTS, grouping)
-    missing = [sample.name for sample in samples if not labels.path(sample.name).is_file()]
-    if not _complete("parts", missing, samples, root):
-        return None
     for sample in samples:
         labels.load(sample)
     return CueSources(parts=labels)
 
 
-def _find_fields(root: Path, samples: Sequence[Sample], _: str) -> CueSources | None:
+def _read_fields(root: Path, samples: Sequence[Sample], _: str) -> CueSources:
     fields = Fields(root)
-    missing = [sample.name for sample in samples if find_fields(root, sample.name) is None]
-    if not _complete("fields", missing, samples, root):
-        return None
     for sample in samples:
         fields(sample)
     return CueSources(fields=fields)
 
 
-def _find_keypoints(root: Path, samples: Sequence[Sample], _: str) -> CueSources | None:
+def _read_keypoints(root: Path, samples: Sequence[Sample], _: str) -> CueSources:
     path = root / KEYPOINTS
-    return CueSources(keypoints=fitting_keypoints(load_keypoints(path), samples, path)) if path.exists() else None
+    return CueSources(keypoints=fitting_keypoints(load_keypoints(path), samples, path))
 
 
 def fitting_keypoints(file: KeypointFile, samples: Sequence[Sample], path: Path) -> Tensor:
@@ -179,13 +182,4 @@ def fitting_keypoints(file: KeypointFile, samples: Sequence[Sample], path: Path)
     return keypoints
 
 
-def _complete(cue: Cue, missing: Sequence[str], samples: Sequence[Sample], root: Path) -> bool:
-    if missing and len(missing) < len(samples):
-        raise InputError(
-            f"{len(missing):,} of {len(samples):,} pictures in {shown(root)} have no {KINDS[cue]}, among them "
-            f"{missing[0]}; make those too, or move all {KINDS[cue]} away to use another cue"
-        )
-    return not missing
-
-
-_FIND = {"parts": _find_parts, "fields": _find_fields, "keypoints": _find_keypoints}
+_READ = {"parts": _read_parts, "fields": _read_fields, "keypoints": _read_keypoints}

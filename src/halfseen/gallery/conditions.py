@@ -37,14 +37,16 @@ def older(moment: float) -> str:
 def dated(facts: pa.Table) -> pa.ChunkedArray:
     """Which of some `facts` in memory have a date (`Fact.dated`)."""
     counted = pc.and_(pc.greater_equal(facts["time"], 0.0), pc.less(facts["time"], LONGEST))
-    return pc.fill_null(pc.invert(pc.and_(pc.equal(facts["image"], ""), counted)), False)
+    of_film = pc.and_(pc.equal(facts["image"], ""), counted)
+    return pc.fill_null(pc.and_(pc.is_finite(facts["time"]), pc.invert(of_film)), False)
 
 
-def span(facts: pa.Table) -> tuple[float | None, float | None]:
-    """The first and the last moment of `facts`: if any have a date, of those."""
+def span(facts: pa.Table, *, dates: bool = True) -> tuple[float, float] | None:
+    """The first and the last moment of `facts`: with `dates`, if any have one, of those. None: no time is known."""
     facts = facts.filter(pc.is_finite(facts["time"]))
-    ends = pc.min_max((facts.filter(dated(facts)) or facts)["time"]).as_py()
-    return ends["min"], ends["max"]
+    meant = facts.filter(dated(facts)) if dates else facts
+    ends = pc.min_max((meant or facts)["time"]).as_py()
+    return (ends["min"], ends["max"]) if len(facts) else None
 
 
 def among(column: str, names: Names) -> str:

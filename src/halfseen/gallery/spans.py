@@ -5,9 +5,11 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from halfseen.gallery.conditions import dated
+from halfseen.gallery.conditions import dated, span
 from halfseen.gallery.indexing.times import OF_FILM, shown_time
 from halfseen.gallery.sightings import Where
+
+FROM_NAMES = "`halfseen index --pattern` reads them from names (with --again, of files that are in it)"
 
 
 def why_never(facts: pa.Table, where: Where) -> str | None:
@@ -15,16 +17,14 @@ def why_never(facts: pa.Table, where: Where) -> str | None:
 
     A span in which nobody happened to be seen, between two others, is as good as any.
     """
-    timed = facts.filter(pc.is_finite(facts["time"]))
-    if not len(timed):
-        return "the times in this gallery are unknown; `halfseen index --pattern` reads them from names"
-    having = timed.filter(dated(timed))
-    meant = having if where.dates else timed
-    ends = pc.min_max((meant if len(meant) else timed)["time"]).as_py()
-    first, last = ends["min"], ends["max"]
-    span = f"{shown_time(first)} to {shown_time(last)}{'' if len(having) else OF_FILM}"
-    if not len(meant):
-        return f"the films in this gallery have no date; it has {span}: give seconds"
+    ends = span(facts, dates=where.dates)
+    if not ends:
+        return f"the times in this gallery are unknown; {FROM_NAMES}"
+    first, last = ends
+    has_dates = pc.any(dated(facts)).as_py()
+    it_has = f"it has {shown_time(first)} to {shown_time(last)}{'' if has_dates else OF_FILM}"
+    if where.dates and not has_dates:
+        return f"the films in this gallery have no date; {it_has}: give seconds"
     if (where.since is not None and where.since > last) or (where.until is not None and where.until < first):
-        return f"there is no sighting of then in this gallery; it has {span}"
+        return f"there is no sighting of then in this gallery; {it_has}"
     return None
