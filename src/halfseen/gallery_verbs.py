@@ -21,6 +21,7 @@ from halfseen import printing
 from halfseen.data.files import shown, whole
 from halfseen.data.finding import read_named
 from halfseen.data.sets.folders import shortened
+from halfseen.gallery.places import Place, local
 from halfseen.printing import counted
 from halfseen.types import InputError
 
@@ -34,19 +35,20 @@ LONGEST = 100_000  # days
 class GalleryInfo:
     """What a gallery holds: how many sightings, of which cameras, sources and times, made by which model."""
 
-    gallery: Positional[Path]
-    """The folder that `halfseen index` wrote."""
+    gallery: Positional[Place]
+    """What `halfseen index` wrote: its folder, or its address in an object store."""
     json: bool = False
     """Print JSON instead of tables."""
 
     def run(self) -> int:
-        told = _told(_open(self.gallery), self.gallery)
+        told = _told(_open(self.gallery))
         if self.json:
             printing.print_line(json.dumps(told))
             return 0
         model = told["model"]
         times = f"{told['since']} to {told['until']}" if told["since"] else "times unknown"
-        size = f"{told['sightings']:,} sightings, {told['bytes'] / 2**20:,.1f} MiB"
+        size = f"{told['sightings']:,} sightings"
+        size += f", {told['bytes'] / 2**20:,.1f} MiB" if told["bytes"] else ""
         size += f", {told['prepared']:,} prepared for search" if told["prepared"] else ""
         printing.print_line(f"{shown(self.gallery)}: {size}, {times}")
         printing.print_line(f"model: {model['name']} {model['digest'][:12]}, parts: {', '.join(model['parts'])}")
@@ -60,8 +62,8 @@ class GalleryInfo:
 class Forget:
     """Remove sightings for good, from the disk too. What is given together must hold together."""
 
-    gallery: Positional[Path]
-    """The folder that `halfseen index` wrote."""
+    gallery: Positional[Place]
+    """What `halfseen index` wrote: its folder, or its address in an object store."""
     person: UseAppendAction[tuple[int, ...]] = ()
     """The id of a sighting of that person, as `halfseen search` prints it; the rest of its passage goes too. May be
     repeated."""
@@ -111,8 +113,8 @@ class Forget:
 class Verify:
     """Read all of a gallery, and say what is wrong with it."""
 
-    gallery: Positional[Path]
-    """The folder that `halfseen index` wrote."""
+    gallery: Positional[Place]
+    """What `halfseen index` wrote: its folder, or its address in an object store."""
     json: bool = False
     """Print {"faults"}."""
 
@@ -130,15 +132,16 @@ class Verify:
 class Compact:
     """Merge the files of a gallery, and free what removed sightings and old versions still take of the disk."""
 
-    gallery: Positional[Path]
-    """The folder that `halfseen index` wrote."""
+    gallery: Positional[Place]
+    """What `halfseen index` wrote: its folder, or its address in an object store."""
 
     def run(self) -> int:
         gallery = _open(self.gallery)
         before = _size(self.gallery)
         gallery.compact()
         after = _size(self.gallery)
-        printing.print_line(f"{shown(self.gallery)}: {before / 2**20:,.1f} MiB before, {after / 2**20:,.1f} MiB now")
+        sizes = f"{before / 2**20:,.1f} MiB before, {after / 2**20:,.1f} MiB now" if before and after else "compacted"
+        printing.print_line(f"{shown(self.gallery)}: {sizes}")
         return 0
 
 
@@ -148,8 +151,8 @@ class Prepare:
 
     `halfseen index` does so by itself."""
 
-    gallery: Positional[Path]
-    """The folder that `halfseen index` wrote."""
+    gallery: Positional[Place]
+    """What `halfseen index` wrote: its folder, or its address in an object store."""
     undo: bool = False
     """Remove what was kept. Searches then read the gallery itself."""
 
@@ -175,8 +178,8 @@ class Prepare:
 class ExportGallery:
     """Write a gallery as plain files that any program can read, and `halfseen gallery import` too."""
 
-    gallery: Positional[Path]
-    """The folder that `halfseen index` wrote."""
+    gallery: Positional[Place]
+    """What `halfseen index` wrote: its folder, or its address in an object store."""
     out: Positional[Path]
     """The new folder to write."""
 
@@ -191,7 +194,7 @@ class ExportGallery:
 class ImportGallery:
     """Add to a gallery what another one exported, or make it of that."""
 
-    gallery: Positional[Path]
+    gallery: Positional[Place]
     """The gallery to add to; it is made if there is none."""
     folder: Positional[Path]
     """The folder that `halfseen gallery export` wrote."""
@@ -211,8 +214,8 @@ class ImportGallery:
 class Calibrate:
     """Learn on a labelled set how sure answers are; from then on searches of the gallery tell, in per cent."""
 
-    gallery: Positional[Path]
-    """The folder that `halfseen index` wrote."""
+    gallery: Positional[Place]
+    """What `halfseen index` wrote: its folder, or its address in an object store."""
     data: str
     """One of `halfseen data list`, the liker the gallery the better; with +occluded behind it, people are hidden."""
     root: Path | None = None
@@ -252,10 +255,10 @@ class Calibrate:
         return 0
 
 
-def _open(folder: Path) -> Gallery:
+def _open(place: Place) -> Gallery:
     from halfseen.gallery.store import Gallery  # noqa: PLC0415  (an extra)
 
-    return Gallery.open(folder)
+    return Gallery.open(place)
 
 
 def _among(name: str, known: Collection[str]) -> str:
@@ -263,7 +266,7 @@ def _among(name: str, known: Collection[str]) -> str:
     return next((each for each in (name, os.path.abspath(name)) if each in known), name)  # noqa: PTH100
 
 
-def _told(gallery: Gallery, folder: Path) -> dict[str, Any]:
+def _told(gallery: Gallery) -> dict[str, Any]:
     from halfseen.gallery.conditions import span  # noqa: PLC0415
     from halfseen.gallery.indexing.times import shown_time  # noqa: PLC0415
     from halfseen.gallery.loading import prepared_rows  # noqa: PLC0415
@@ -271,7 +274,7 @@ def _told(gallery: Gallery, folder: Path) -> dict[str, Any]:
     since, until = span(gallery.table(["image", "time"])) or (None, None)
     return {
         "sightings": len(gallery),
-        "bytes": _size(folder),
+        "bytes": _size(gallery.folder),
         "prepared": prepared_rows(gallery),
         "since": shown_time(since),
         "until": shown_time(until),
@@ -281,10 +284,12 @@ def _told(gallery: Gallery, folder: Path) -> dict[str, Any]:
     }
 
 
-def _size(folder: Path) -> int:
-    """What the gallery takes of the disk, in bytes; others may be writing to it."""
+def _size(place: Place) -> int | None:
+    """What the gallery takes of the disk, in bytes; others may be writing to it. None: it is an object store's."""
+    if not local(place):
+        return None
     size = 0
-    for path in folder.rglob("*"):
+    for path in Path(place).rglob("*"):
         with suppress(FileNotFoundError):
             about = path.lstat()
             size += about.st_size * stat.S_ISREG(about.st_mode)

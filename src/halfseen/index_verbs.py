@@ -14,6 +14,7 @@ from tyro.conf import Positional, UseAppendAction
 
 from halfseen import printing
 from halfseen.data.files import shown
+from halfseen.gallery.places import Place
 from halfseen.printing import counted
 from halfseen.types import InputError
 
@@ -28,8 +29,8 @@ class Index:
 
     paths: Positional[tuple[Path, ...]]
     """Folders, pictures of one person each, films, or tables (CSV, Parquet) with path, camera, time, track."""
-    gallery: Path
-    """The folder of the gallery; it is made if there is none."""
+    gallery: Place
+    """The gallery: a folder, or an object store's address such as s3://bucket/street; it is made if there is none."""
     model: Path | None = None
     """The weights to encode with; left out: those that come with halfseen."""
     pattern: UseAppendAction[tuple[str, ...]] = ()
@@ -116,7 +117,7 @@ class Index:
 
     def _print(self, report: Report, gallery: Gallery) -> None:
         if self.json:
-            told = {"gallery": str(self.gallery), "holds": len(gallery), **asdict(report)}
+            told = {"gallery": self.gallery, "holds": len(gallery), **asdict(report)}
             del told["unread"]  # they are among the faults
             printing.print_line(json.dumps(told))
             return

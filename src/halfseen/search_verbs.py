@@ -22,6 +22,7 @@ from halfseen import printing, terminal
 from halfseen.data.files import shown
 from halfseen.data.images import read_image, save_image
 from halfseen.data.sets.folders import shortened
+from halfseen.gallery.places import Place
 from halfseen.types import InputError
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ class Search:
 
     images: Positional[tuple[Path, ...]]
     """Pictures of one person, cropped; several are taken together."""
-    gallery: Path
-    """The folder that `halfseen index` wrote."""
+    gallery: Place
+    """What `halfseen index` wrote: its folder, or its address in an object store."""
     model: Path | None = None
     """The weights that the gallery was made with; left out: those that come with halfseen."""
     unlike: UseAppendAction[tuple[Path, ...]] = ()

@@ -12,6 +12,7 @@ from tyro.conf import Positional, UseAppendAction
 
 from halfseen import printing
 from halfseen.data.files import shown
+from halfseen.gallery.places import Place, local
 from halfseen.service.packages import all_there
 from halfseen.types import InputError
 
@@ -28,8 +29,8 @@ SHOWN = 3  # faults of the log; of more there is no end
 class Serve:
     """Serve a gallery over HTTP, with a page to search it by, to this machine alone unless told otherwise."""
 
-    gallery: Positional[Path]
-    """The folder that `halfseen index` wrote."""
+    gallery: Positional[Place]
+    """What `halfseen index` wrote: its folder, or its address in an object store."""
     model: Path | None = None
     """The weights that the gallery was made with; left out: those that come with halfseen."""
     host: str = "127.0.0.1"
@@ -99,8 +100,13 @@ class Serve:
 
         if self.keep is not None and not self.keep.is_dir():
             raise InputError(f"--keep {shown(self.keep)} is no folder; make it first, for your eyes alone")
+        if not (self.log or local(self.gallery)):
+            raise InputError(
+                f"{shown(self.gallery)} lies in an object store, where nothing can be written to the end of a file; "
+                f"name one of this machine with --log, to note who searches"
+            )
         return Settings(
-            log=self.log or self.gallery / "searches.jsonl",
+            log=self.log or Path(self.gallery, "searches.jsonl"),
             host=self.host,
             tokens=read_tokens(self.tokens) if self.tokens else {},
             folders=self.folder,

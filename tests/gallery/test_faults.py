@@ -18,6 +18,7 @@ from halfseen.gallery import tables
 from halfseen.gallery.search import Search
 from halfseen.gallery.sightings import Ask
 from halfseen.gallery.store import Gallery
+from halfseen.gallery.troubles import guarded
 from halfseen.types import InputError
 
 pytest.importorskip("lance", reason="the extra `search` is not installed")
@@ -221,7 +222,7 @@ def test_to_verify_while_another_forgets_is_no_fault(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_damage_is_not_called_so(said: OSError, do: str) -> None:
-    with pytest.raises(InputError, match=do) as told, tables.guarded("g", "writing to"):
+    with pytest.raises(InputError, match=do) as told, guarded("g", "writing to"):
         raise said
     assert ("damaged, or" in str(told.value)) == ("export" in do)
 

@@ -27,7 +27,7 @@ from halfseen.gallery.search import Search
 from halfseen.gallery.sharded import BLOCK, Part, Shard, Sharded, Share
 from halfseen.gallery.sightings import Ask, Sighting, State
 from halfseen.gallery.store import Gallery
-from halfseen.gallery.tables import VanishedError
+from halfseen.gallery.troubles import VanishedError
 from halfseen.types import Embedding, InputError
 from raylets import QUIET, Raylets, raylets
 

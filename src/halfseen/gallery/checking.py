@@ -10,7 +10,8 @@ import torch
 
 from halfseen.data.files import shown
 from halfseen.gallery import prepared
-from halfseen.gallery.tables import GRID, LENGTH, numbers, retried
+from halfseen.gallery.tables import GRID, LENGTH, numbers
+from halfseen.gallery.troubles import retried
 from halfseen.types import InputError
 
 if TYPE_CHECKING:

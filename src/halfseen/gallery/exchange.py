@@ -20,7 +20,8 @@ from halfseen.data.files import PART, shown
 from halfseen.gallery.checking import faults_in
 from halfseen.gallery.finished import SCHEMA
 from halfseen.gallery.sightings import ModelFacts
-from halfseen.gallery.tables import FULL, image_schema
+from halfseen.gallery.tables import image_schema
+from halfseen.gallery.troubles import FULL
 from halfseen.types import InputError
 
 if TYPE_CHECKING:

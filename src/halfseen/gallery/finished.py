@@ -12,7 +12,9 @@ from datetime import timedelta
 import pyarrow as pa
 
 from halfseen.gallery.conditions import among
-from halfseen.gallery.tables import Dataset, append, compact, exists, guarded, joined, lance, make, retried
+from halfseen.gallery.places import joined
+from halfseen.gallery.tables import Dataset, append, compact, exists, lance, make
+from halfseen.gallery.troubles import guarded, retried
 
 TABLE = "sources.lance"
 FRAGMENT = 2**20  # rows of a compacted file

@@ -23,11 +23,13 @@ from halfseen.gallery.calibration import CROWD, Calibration, Crowd, calibration_
 from halfseen.gallery.chunks import Chunk, Stored, in_chunks, places
 from halfseen.gallery.leading import Basis, Leading
 from halfseen.gallery.mapping import Held, maker, mapped_in, write
+from halfseen.gallery.places import local
 from halfseen.gallery.planes import Planes
 from halfseen.gallery.prepared import STORED
 from halfseen.gallery.sightings import State
 from halfseen.gallery.store import Gallery
-from halfseen.gallery.tables import local, numbers, retried
+from halfseen.gallery.tables import numbers
+from halfseen.gallery.troubles import retried
 from halfseen.types import Embedding, InputError, Progress
 
 READ = 256  # rows read at a time: so few come out of Lance without a copy, and stay in cache while they are split

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from halfseen.data.files import shown, whole
 from halfseen.gallery.chunks import places
-from halfseen.gallery.tables import local
+from halfseen.gallery.places import local
 from halfseen.types import InputError
 
 if TYPE_CHECKING:

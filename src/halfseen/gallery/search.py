@@ -32,8 +32,8 @@ from halfseen.gallery.loading import Loaded, load, streamed
 from halfseen.gallery.probes import EMPTY, Found, Mean, Probes, pushed
 from halfseen.gallery.sightings import Ask, Sighting, Where
 from halfseen.gallery.store import Gallery
-from halfseen.gallery.tables import retried
 from halfseen.gallery.threads import by_one
+from halfseen.gallery.troubles import retried
 from halfseen.ops.distance import VisibleParts
 from halfseen.ops.rerank import KReciprocal, rerank
 from halfseen.types import Embedding, InputError

@@ -25,11 +25,13 @@ from halfseen.gallery.conditions import between, condition
 from halfseen.gallery.leading import Leading
 from halfseen.gallery.loading import Loaded
 from halfseen.gallery.machines import ray, told
+from halfseen.gallery.places import joined, local
 from halfseen.gallery.probes import Found, Probes
 from halfseen.gallery.search import Search
 from halfseen.gallery.sightings import Ask, ModelFacts, Sighting, State, Where
 from halfseen.gallery.store import AHEAD, IMAGES, Gallery
-from halfseen.gallery.tables import Batches, VanishedError, guarded, joined, lance, local, retried
+from halfseen.gallery.tables import Batches, lance
+from halfseen.gallery.troubles import VanishedError, guarded, retried
 
 BLOCK = 1024  # ids that follow each other lie in one shard
 KEPT = 2  # versions that a shard can be asked about: searches go on while the next is read

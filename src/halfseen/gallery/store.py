@@ -16,7 +16,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from threading import RLock
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -25,11 +25,11 @@ from halfseen.gallery import finished, prepared, tables
 from halfseen.gallery.checking import faults_of
 from halfseen.gallery.conditions import among, between, condition, older, quoted, same_passages
 from halfseen.gallery.exchange import export_images, import_images
+from halfseen.gallery.places import joined, local
 from halfseen.gallery.sightings import Fact, ModelFacts, State, Where
-from halfseen.gallery.tables import Batches, Dataset, guarded, numbers, retried
+from halfseen.gallery.tables import Batches, Dataset, numbers
+from halfseen.gallery.troubles import guarded, retried
 from halfseen.types import Embedding, InputError
-
-Column: TypeAlias = Literal["camera", "source", "track"]
 
 IMAGES, DONE = "images.lance", finished.TABLE
 GRACE = timedelta(minutes=10)  # compaction leaves what readers may have opened that long ago
@@ -40,7 +40,7 @@ AT_ONCE = 10_000  # ids that one condition names
 
 
 class Gallery:
-    """A folder of stored images. Make it with `Gallery.create` or `Gallery.open`.
+    """Stored images, in a folder or an object store. Make it with `Gallery.create` or `Gallery.open`.
 
     An object shows the gallery as it was when it was opened, refreshed or last changed through it.
     """
@@ -56,24 +56,24 @@ class Gallery:
         place = os.fspath(folder)
         schema = tables.image_schema(len(model.parts), model.dim, json.dumps(asdict(model)).encode())
         with guarded(place, "making"):
-            if tables.local(place):
+            if local(place):
                 Path(place).mkdir(parents=True, exist_ok=True)
             with tables.locked(place):
-                if tables.exists(tables.joined(place, IMAGES)):
+                if tables.exists(joined(place, IMAGES)):
                     if not anew:
                         return Gallery.open(folder, model)
                     raise InputError(f"there is a gallery at {shown(place)} already; open it, or choose another folder")
                 finished.make_finished(place)
-                return Gallery(place, tables.make(tables.joined(place, IMAGES), schema), model)
+                return Gallery(place, tables.make(joined(place, IMAGES), schema), model)
 
     @staticmethod
     def open(folder: str | os.PathLike[str], model: ModelFacts | None = None) -> Gallery:
         """The gallery at `folder`, which must be one of `model` if that is given."""
         place = os.fspath(folder)
-        if not tables.exists(tables.joined(place, IMAGES)):
-            raise InputError(f"there is no gallery at {shown(place)}; check the path, or make one by `halfseen index`")
         with guarded(place, "opening"):
-            images = tables.lance().dataset(tables.joined(place, IMAGES))
+            if not tables.exists(joined(place, IMAGES)):
+                raise InputError(f"there is no gallery at {shown(place)}; check it, or make one by `halfseen index`")
+            images = tables.lance().dataset(joined(place, IMAGES))
             found = ModelFacts.noted(json.loads((images.schema.metadata or {}).get(tables.MODEL, "0")))
         gallery = Gallery(place, images, found)
         if model:
@@ -229,7 +229,7 @@ class Gallery:
         with self._reading() as images:
             return images.to_table(columns=columns, filter=rows, with_row_id=True)
 
-    def count(self, column: Column) -> dict[str, int]:
+    def count(self, column: Literal["camera", "source", "track"]) -> dict[str, int]:
         """How many images there are of each camera, source or track, by name."""
         return dict(sorted(Counter(self.table([column])[column].to_pylist()).items()))
 

@@ -1,4 +1,4 @@
-"""How a gallery lies on disk: a Lance table of images and one of the files that are done, and what can go wrong there.
+"""How a gallery lies on disk: a Lance table of images and one of the files that are done.
 
 Vectors are float16 [P·D]: of each visible part the direction, on a grid that search splits into two bytes a number
 without loss (`on_grid`), and zeros for an invisible one. Lance's stable row ids are the images' ids: they are given
@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import repeat
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import torch.nn.functional as F
@@ -25,10 +24,11 @@ from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
 from halfseen.data.files import shown, taken
+from halfseen.gallery.places import joined, local
 from halfseen.gallery.sightings import Fact, State
+from halfseen.gallery.troubles import guarded
 from halfseen.types import Embedding, InputError
 
-Read = TypeVar("Read")
 Dataset: TypeAlias = Any  # lance.LanceDataset: the package is an extra
 Batches: TypeAlias = Iterator[pa.RecordBatch]
 
@@ -39,16 +39,6 @@ MODEL, IDENTITY = b"halfseen", b"gallery"  # what a table says of itself
 FORMAT = "2.0"  # of Lance's files: the one whose long rows are read without being copied
 LOCK = "writing.lock"
 PATIENCE = 60.0  # seconds that a writer waits for another
-TRIES = 5  # to read what others compact at the same time
-FULL = ("no space left", "file too large", "quota exceeded")
-GONE = ("not found", "no such file")
-TO_DO = {  # by what Lance and the system say
-    FULL: "nothing of it was kept; make room on that disk and do it again",
-    ("permission denied", "not permitted", "read-only"): "nothing of it is damaged; make it yours, or be its owner",
-    ("too many open files",): "nothing of it is damaged; allow this process more open files (`ulimit -n`)",
-    GONE: "files of it are gone, by a compaction or by hand; open it again, or restore it from an export",
-    ("",): "its files are damaged, or of another version; restore it from an export",
-}
 
 
 def image_schema(parts: int, dim: int, note: bytes) -> pa.Schema:
@@ -82,44 +72,6 @@ def lance() -> Any:
     except ImportError as error:
         raise InputError("a gallery needs a package that is not there; run `pip install 'halfseen[search]'`") from error
     return lance
-
-
-@contextmanager
-def guarded(folder: str, doing: str) -> Iterator[None]:
-    """What Lance says when files are missing, damaged or cannot be written, in one sentence."""
-    try:
-        yield
-    except InputError:
-        raise
-    except BaseException as error:
-        if not isinstance(error, OSError | ValueError | RuntimeError) and type(error).__name__ != "PanicException":
-            raise
-        said = str(error).lower()
-        cause, do = next((cause, do) for cause, do in TO_DO.items() if any(words in said for words in cause))
-        kind = VanishedError if cause == GONE else InputError
-        raise kind(f"{doing} the gallery {shown(folder)} failed ({_brief(error)}): {do}") from error
-
-
-class VanishedError(InputError):
-    """Files are gone, as they are for readers of what was compacted long ago: opening again may help."""
-
-
-def retried(reading: Callable[[], Read], again: Callable[[], object] = lambda: None) -> Read:
-    """What `reading` returns, after `again` once more if a compaction took its files away meanwhile."""
-    for _ in range(TRIES):
-        try:
-            return reading()
-        except VanishedError:
-            again()
-    return reading()
-
-
-def _brief(error: BaseException) -> str:
-    """The first line of what Lance says, without the places in its own code."""
-    first = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return re.sub(
-        r"^(External error: )?(LanceError\(\w+\): )?(Generic LocalFileSystem error: )?", "", first.split(", /")[0]
-    )[:160]
 
 
 def on_grid(embedding: Embedding) -> Tensor:
@@ -242,7 +194,9 @@ def exists(table: str) -> bool:
         return any(Path(table, "_versions").glob("*.manifest"))
     try:
         lance().dataset(table)
-    except ValueError:  # how Lance says that there is none
+    except ValueError as error:  # which is all that Lance says
+        if "was not found" not in str(error):  # what is out of reach may well be there
+            raise
         return False
     return True
 
@@ -274,18 +228,3 @@ def _wait_for(file: int, folder: str) -> None:
                 f"until it is done, or end it"
             )
         time.sleep(0.02)
-
-
-def local(folder: str) -> bool:
-    """Whether `folder` is one of this machine rather than of an object store."""
-    if re.match("[a-z][a-z0-9]+:/[^/]", folder):
-        raise InputError(
-            f"{shown(folder)} is an object store's address that has lost a slash, as a path does; name a folder, or "
-            f"give the address as words from Python (docs/cluster.md)"
-        )
-    return "://" not in folder
-
-
-def joined(folder: str, name: str) -> str:
-    """The place of `name` in `folder`: from the root, as Lance takes what has a colon or a ~ in it for an address."""
-    return str(Path(os.path.abspath(folder), name)) if local(folder) else f"{folder.rstrip('/')}/{name}"  # noqa: PTH100

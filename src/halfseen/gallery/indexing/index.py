@@ -6,6 +6,7 @@ the second time, wherever it lies by then. What was stored of a file that was no
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,9 +22,11 @@ from halfseen.gallery.indexing.patterns import Pattern
 from halfseen.gallery.indexing.pictures import Picture, batches, digests, read_pictures
 from halfseen.gallery.indexing.rows import Rows, outgrown, rows_of, rows_of_passages, stretch_name
 from halfseen.gallery.indexing.sources import DamagedError, Found, Source, UnreadError, find
+from halfseen.gallery.places import joined, local
 from halfseen.gallery.sightings import ModelFacts
 from halfseen.gallery.store import DONE, IMAGES, Gallery
 from halfseen.gallery.tables import exists
+from halfseen.gallery.troubles import guarded
 from halfseen.heap import freed_kept
 from halfseen.training.settings import Bars, Say, no_bar, say_nothing
 from halfseen.types import Embedding, InputError
@@ -81,13 +84,19 @@ class Report:
     unread: list[Path] = field(default_factory=list)
 
 
-def open_or_make(folder: Path, model: ModelFacts) -> Gallery:
-    """The gallery at `folder`, which must be one of `model`; a new one if there is nothing yet."""
-    if exists(str(folder / IMAGES)):
-        return Gallery.open(folder, model)
+def open_or_make(place: str | os.PathLike[str], model: ModelFacts) -> Gallery:
+    """The gallery at `place`, which must be one of `model`; a new one if there is nothing yet."""
+    with guarded(os.fspath(place), "opening"):
+        if exists(joined(os.fspath(place), IMAGES)):
+            return Gallery.open(place, model)
+        if local(os.fspath(place)):
+            _check_new(Path(place))
+    return Gallery.create(place, model, anew=False)
+
+
+def _check_new(folder: Path) -> None:
     if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= BEGUN):
         raise InputError(f"{shown(folder)} holds other things, and no gallery; name a folder that is new or empty")
-    return Gallery.create(folder, model, anew=False)
 
 
 def index(paths: Sequence[Path], gallery: Gallery, model: Model, settings: Settings = Settings()) -> Report:
