@@ -242,7 +242,7 @@ def half(splits: Splits, tmp_path: Path) -> Path:
         (replace(TINY, name="other"), LONG, {}, r"method tiny \(now other\)"),
         (TINY, replace(LONG, lr=0.02), {}, r"recipe.lr 0.01 \(now 0.02\)"),
         (TINY, LONG, {"seed": 7}, r"seed 0 \(now 7\)"),
-        (TINY, LONG, {"protocols": (PROTOCOLS["all"],)}, r"protocol None \(now all\)"),
+        (TINY, LONG, {"protocols": (PROTOCOLS["all"],)}, r"protocol market \(now all\)"),
         (TINY, replace(LONG, lr=1, warmup=3, epochs=9, clip=2), {}, "and 1 more"),
     ],
 )

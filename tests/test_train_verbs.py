@@ -189,6 +189,13 @@ def test_what_an_earlier_training_was_not_scored_under(words: list[object], tmp_
     assert (program, wanted[2]) == ("halfseen", str(tmp_path / "out" / LAST))
     code, out, _ = run(*wanted, "--json", "--device", "cpu")
     assert code == 0
+    begun_as = (tmp_path / "out/run.json").read_bytes()
+    assert json.loads(begun_as)["protocol"] == "market"
+    code, out, err = run(*words, "--protocol", "all")  # no more than before, though it would have told the best
+    assert (code, out) == (0, first[1])
+    assert "not scored under all" in err
+    assert run(*words)[:2] == (0, first[1])  # which is what it is unasked
+    assert (tmp_path / "out/run.json").read_bytes() == begun_as
 
 
 def test_train_prints_json(words: list[object], tmp_path: Path, run: Run) -> None:

@@ -27,7 +27,6 @@ from halfseen.data.variants import bank, twins
 from halfseen.encode import Look, encode, handed, normalised, with_twins
 from halfseen.evaluate import evaluate
 from halfseen.heap import freed_kept
-from halfseen.ops.distance import Single
 from halfseen.printing import plain_scores
 from halfseen.processes import LostError
 from halfseen.recipe import Method, Recipe, learning_rate
@@ -36,7 +35,7 @@ from halfseen.training.checkpoints import State, load_checkpoint, save_checkpoin
 from halfseen.training.learning import Said, Step, check_recipe, check_triplets, freeze, learn, make_optimiser
 from halfseen.training.log import Log, Meter
 from halfseen.training.settings import Settings, augment_of, no_bar, say_nothing
-from halfseen.training.setup import described, launch
+from halfseen.training.setup import described, judge, launch
 from halfseen.training.stopping import Stopped, StopSigns, blame
 from halfseen.types import Batch, Embedding, Facts, InputError, Sample, Scores, Splits
 from halfseen.weights import BEST, LAST, Card, Plain, make_network, plain, rebuilt, save_weights
@@ -82,7 +81,7 @@ class Training:
         self.bars, self.say = (settings.bars, settings.say) if self.leads else (no_bar, say_nothing)
         self.pictures, self.data = self._pictures(), described(splits, cues.get("train"))
         self.source = Paired(self.pictures, self._twins(0)) if recipe.twins else self.pictures
-        self._check_protocols()
+        self.judge = judge(splits, settings.protocols)
         pids = [sample.pid for sample in splits.train]
         rank, world = self.fabric.global_rank, self.fabric.world_size
         self.batches = IdentityBatches(pids, recipe.people, recipe.images, seed=settings.seed, rank=rank, world=world)
@@ -111,12 +110,6 @@ class Training:
     def _twins(self, epoch: int) -> tuple[Sample, ...]:
         return twins(self.splits.train, f"{self.settings.seed}/{epoch}", bank(self.splits))
 
-    def _check_protocols(self) -> None:
-        """Better now than after ten epochs: can the set be scored under the protocols that were asked for?"""
-        if self.settings.protocols and self.scored:
-            sides = [self._encoded(s, Embedding.of(torch.zeros(len(self.splits.by_name[s]), 1))) for s in SIDES]
-            evaluate(*sides, distance=Single("euclid"), protocols=self.settings.protocols)
-
     @property
     def scored(self) -> bool:
         """Whether the set has anything to be scored on."""
@@ -141,21 +134,21 @@ class Training:
 
     def _begin(self) -> None:
         """Make the folder, go on from its checkpoint if there is one, and open the log."""
-        out = self.settings.made()
+        out, about = self.settings.made(), self.about()
         threads = torch.get_num_threads() if (self.fabric.device.type, self.fabric.world_size) == ("cpu", 1) else None
         if (out / CHECKPOINT).exists():
-            self.state = load_checkpoint(out / CHECKPOINT, self.about(), self.network, self.optimiser)
+            about, self.state = load_checkpoint(out / CHECKPOINT, about, self.network, self.optimiser)
             self.say(self.state.going_on(self.recipe.epochs * self.steps, threads))
         self.state.threads = threads
         self.log = Log(out, self.state.done, self.state.epoch, writes=self.leads, tensorboard=self.settings.tensorboard)
         if self.leads:
-            told = {**self.about(), "root": str(self.splits.root.absolute())}
+            told = {**about, "root": str(self.splits.root.absolute())}
             with whole(out / RUN) as beside:
                 beside.write_text(json.dumps(told, indent=2) + "\n")
 
     def about(self) -> Plain:
         """Which training this is: where anything differs here, other weights come out."""
-        start, protocols = self.settings.start, [protocol.name for protocol in self.settings.protocols[:1]]
+        start = self.settings.start
         return {
             "method": self.method.name,
             "config": plain(self.config),
@@ -165,7 +158,7 @@ class Training:
             "started_from": start.name if isinstance(start, Path) else start,
             "precision": self.settings.precision,
             "processes": self.fabric.world_size,
-            **({"protocol": protocols[0]} if protocols else {}),  # the first, which tells the best
+            "protocol": self.judge,
         }
 
     def _run_epoch(self) -> None:

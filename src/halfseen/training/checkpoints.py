@@ -63,9 +63,13 @@ def save_checkpoint(path: Path, run: Plain, state: State, network: nn.Module, op
             raise refused(error) from error
 
 
-def load_checkpoint(path: Path, run: Plain, network: nn.Module, optimiser: Optimizer) -> State:
-    """Bring `network` and `optimiser` to where the training `run` was stopped; another training is refused."""
+def load_checkpoint(path: Path, run: Plain, network: nn.Module, optimiser: Optimizer) -> tuple[Plain, State]:
+    """Bring `network` and `optimiser` to where the training `run` was stopped; another training is refused. What it was
+    begun as, too: of one that is over, the protocol may be another, as nothing is scored any more."""
     content, was, state = _read(path)
+    first = was.setdefault("protocol", run["protocol"])  # an early version noted it only where it was asked for
+    if state.epoch == run["recipe"]["epochs"]:
+        run = {**run, "protocol": first}
     if differing := list(differences(was, run)):
         raise InputError(
             f"{shown(path.parent)} holds a training with {', '.join(differing[:3])}"
@@ -75,7 +79,7 @@ def load_checkpoint(path: Path, run: Plain, network: nn.Module, optimiser: Optim
     with _fitting(path):
         network.load_state_dict(content["network"])
         optimiser.load_state_dict(content["optimiser"])
-    return state
+    return was, state
 
 
 def load_trained(path: Path, about: Plain, network: nn.Module) -> bool:
@@ -122,7 +126,7 @@ def _read(path: Path) -> tuple[Plain, Plain, State]:
 def differences(was: Mapping[str, Any], now: Mapping[str, Any], before: str = "") -> Iterator[str]:
     """What `was` and `now` disagree about, e.g. `recipe.lr 0.1 (now 0.2)`."""
     for name in {**was, **now}:
-        old, new = was.get(name), now.get(name)
+        old, new = was.get(name, "left out"), now.get(name, "left out")
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             yield from differences(old, new, f"{before}{name}.")
         elif old != new:

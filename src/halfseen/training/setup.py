@@ -1,4 +1,4 @@
-"""What a training starts with: devices, and a name for its pictures."""
+"""What a training starts with: devices, a name for its pictures, and the protocol that tells the best."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import Any
 
+import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision import MixedPrecision, Precision
 from torch import Tensor
 
+from halfseen.data.embeddings import Encoded
 from halfseen.data.loading import CueSources
 from halfseen.encode import chosen_device
+from halfseen.evaluate import evaluate, usual_protocols
+from halfseen.ops.distance import Single
 from halfseen.training.settings import Settings
-from halfseen.types import Paste, Sample, Splits
+from halfseen.types import Embedding, Facts, Paste, Protocol, Sample, Splits
 from halfseen.weights import Plain
 
 
@@ -42,6 +46,20 @@ class _Autocast(MixedPrecision):
 
     def convert_input(self, data: Any) -> Any:
         return data
+
+
+def judge(splits: Splits, asked: Sequence[Protocol]) -> str | None:
+    """The protocol that tells the best: of those `asked` for, for all of which `splits` must have the labels, or else
+    of the usual ones, the first. None: there is nothing to be scored on."""
+    if not (splits.query and splits.gallery):
+        return None
+    query, gallery = (
+        Encoded(Embedding.of(torch.zeros(len(some), 1)), Facts.of(some), has_cameras=splits.has_cameras)
+        for some in (splits.query, splits.gallery)
+    )
+    if asked:  # better now than after ten epochs
+        evaluate(query, gallery, distance=Single("euclid"), protocols=asked)
+    return (*asked, *usual_protocols(gallery))[0].name
 
 
 def described(splits: Splits, cues: CueSources | None) -> Plain:
