@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from halfseen.data.sets import find_set, read_set, set_names
-from halfseen.data.sets.folders import leading_pid, pid_and_camera
+from halfseen.data.sets.folders import find_root, leading_pid, pid_and_camera
 from halfseen.types import InputError
 
 Plant = Callable[[Iterable[str]], Path]
@@ -90,6 +90,16 @@ def test_says_what_is_lacking(plant: Plant) -> None:
     with pytest.raises(InputError) as caught:
         read_set("market1501", root)
     assert f"(nearest: {str(root / 'b')!r} lacks bounding_box_test)" in str(caught.value)
+
+
+def test_nothing_is_near_where_nothing_of_a_layout_lies(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    with pytest.raises(InputError, match="no folder with train") as refusal:
+        find_root(tmp_path, ("train", "query"))
+    assert "nearest" not in str(refusal.value)
+    (tmp_path / "other/train").mkdir()
+    with pytest.raises(InputError, match=r"nearest: '.*other' lacks query"):
+        find_root(tmp_path, ("train", "query"))
 
 
 def test_a_root_that_is_not_there(tmp_path: Path) -> None:

@@ -247,3 +247,37 @@ def test_the_plot_is_drawn(learned: Calibration) -> None:
     assert drawn.count("<polyline") + drawn.count("<path") >= 2
     assert "said and right" in drawn
     assert drawn.count("<circle") == len(learned.bins) + 2
+
+
+def test_a_confidence_stays_with_its_answer_when_they_are_ordered_anew(tmp_path: Path) -> None:
+    pytest.importorskip("lance", reason="the extra `search` is not installed")
+    learned = calibrate(labelled([*range(40)], 1, 0), labelled([row % 40 for row in range(200)], 2, 1), "toys")
+    gallery, query = filled(tmp_path, 100), people([3], seed=8, noise=1.2)
+    keep_calibration(gallery, learned)
+    search = Search(gallery)
+    plain = {answer.id: answer.confidence for answer in search.search(Ask(query, count=100))}
+    answers = search.search(Ask(query, count=100, rerank=True))
+    assert [answer.id for answer in answers] != list(plain)
+    assert [answer.confidence for answer in answers] == [plain[answer.id] for answer in answers]
+
+
+def test_each_is_told_by_what_the_others_taught(monkeypatch: pytest.MonkeyPatch) -> None:
+    learned_from, really = list[int](), module._logistic
+
+    def noted(table: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+        learned_from.append(len(table))
+        return really(table, right)
+
+    monkeypatch.setattr(module, "_logistic", noted)
+    found = calibrate(labelled([*range(20)], 1, 0), labelled([row % 20 for row in range(200)], 2, 1), "toys")
+    *folds, whole = learned_from
+    assert whole == found.answers
+    assert sum(whole - fold for fold in folds) == whole  # each answer is held out once
+
+
+def test_nobody_stands_out_beyond_all_measure() -> None:
+    crowd = Crowd.of(Embedding(torch.tensor([[[-1.0, 0]]]), torch.ones(1, 1)))
+    query = Mean.each(Embedding(torch.tensor([[[2.0, 0]]]), torch.ones(1, 1)))
+    for distance, margin in ((0.2, 20), (2.8, -20)):
+        signs = signs_of(crowd, query, torch.tensor([[distance]]), torch.ones(1, 1, 1), 0.01)
+        assert float(signs.margin) == margin

@@ -300,6 +300,21 @@ def test_ctrl_c_keeps_what_is_encoded(
     assert index([folder], gallery, model).added == 2
 
 
+def test_what_is_encoded_is_stored_every_now_and_then(
+    folder: Path, gallery: Gallery, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored, add = list[int](), Gallery.add
+
+    def noted(self: Gallery, *words: Any) -> list[int]:
+        stored.append(len(words[0]))
+        return add(self, *words)
+
+    monkeypatch.setattr(Gallery, "add", noted)
+    monkeypatch.setattr(indexing, "SECONDS", -1.0)
+    index([folder], gallery, model, Settings(batch=4))
+    assert stored == [4, 4, 2]
+
+
 def test_the_person_who_waits_sees_how_far_it_is(folder: Path, film: Path, gallery: Gallery, model: Model) -> None:
     seen: dict[str, list[tuple[int, int]]] = {}
 

@@ -257,6 +257,12 @@ def test_many_at_once_are_as_one_by_one(tmp_path: Path, monkeypatch: pytest.Monk
     assert [len(answers) for answers in search.searches(asks)] == [ask.count for ask in asks]
 
 
+def test_whoever_asks_for_less_takes_nobody_s_answers_away(tmp_path: Path) -> None:
+    search, query = Search(filled(tmp_path)), people([*range(3)], seed=3)
+    asks = [Ask(query[row : row + 1], count=count) for row, count in enumerate((1, 30, 7))]
+    assert [len(answers) for answers in search.searches(asks)] == [1, 30, 7]
+
+
 def test_each_answer_says_why(tmp_path: Path) -> None:
     gallery, query = filled(tmp_path), people([5], seed=3)
     (stored,) = gallery.embedding()[1:]
@@ -360,6 +366,12 @@ def test_reranking_looks_at_negative_pictures_by_the_parts_that_the_person_shows
     pushed = search.search(Ask(torso, unlike, rerank=True, count=200))
     assert pushed == search.search(Ask(torso, masked, rerank=True, count=200))
     assert pushed != search.search(Ask(torso, rerank=True, count=200))
+
+
+def test_reranking_does_not_hang_on_how_many_another_asks_for(tmp_path: Path) -> None:
+    search, query = Search(filled(tmp_path)), people([*range(2)], seed=3, noise=1.2)
+    few, many = Ask(query[:1], count=20, rerank=True), Ask(query[1:], count=200)
+    assert search.searches([few, many])[0] == search.search(few)
 
 
 def test_reranking_alike_pictures(tmp_path: Path) -> None:

@@ -482,3 +482,11 @@ def test_after_calibration_answers_say_how_sure_they_are(
     assert table[0].split()[5] == "sure"
     assert re.search(rf" {100 * first['confidence']:.0f} %", table[1])
     assert "does not end in .svg" in refused(*words, "--plot", "plot.png")
+
+
+def test_another_model_does_not_calibrate_a_gallery(
+    gallery: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HALFSEEN_CACHE", str(tmp_path / "cache"))
+    assert "give that model" in refused("gallery", "calibrate", gallery, "--data", "street")
+    assert Gallery.open(gallery).notes() == {}

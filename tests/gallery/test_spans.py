@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
+from halfseen.gallery.conditions import span
 from halfseen.gallery.sightings import Where
 from halfseen.gallery.spans import why_never
 
@@ -41,6 +42,13 @@ BOTH = pa.concat_tables([DATED, FILMED])
 )
 def test_why_nobody_can_be_found_is_told(facts: pa.Table, where: Where, says: str) -> None:
     assert says in (why_never(facts, where) or "")
+
+
+def test_the_span_is_that_of_dates_if_there_are_any() -> None:
+    assert span(BOTH) == span(DATED) == (NOON, NOON + 60)
+    assert span(BOTH, dates=False) == (5.0, NOON + 60)
+    assert span(FILMED) == (5.0, 72.0)
+    assert span(held(("a", None))) is None
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from halfseen.gallery.conditions import quoted
 from halfseen.gallery.search import Search
 from halfseen.gallery.sightings import Ask, Fact, ModelFacts, Where
 from halfseen.gallery.store import Gallery
-from halfseen.gallery.tables import GRID, LENGTH, on_grid
+from halfseen.gallery.tables import GRID, LENGTH, numbers, on_grid
 from halfseen.types import Embedding, InputError
 
 pytest.importorskip("lance", reason="the extra `search` is not installed")
@@ -226,6 +226,21 @@ def test_verify_finds_what_is_wrong(tmp_path: Path) -> None:
     faults = gallery.verify()
     assert any("image 16 has a vector that is no direction" in fault for fault in faults)
     assert any("image 27 has a visibility outside 0 to 1" in fault for fault in faults)
+
+
+def test_verify_finds_numbers_off_the_grid_and_what_is_not_seen(tmp_path: Path) -> None:
+    gallery = filled(tmp_path, 12)
+    table = gallery.table(gallery.schema.names).select(gallery.schema.names)
+    off = numbers(table["vectors"]).clone()
+    off[4, int(off[4, :DIM].abs().argmin())] += 2.0**-16
+    gallery.append(table.set_column(0, table.schema.field(0), _lists(off)))
+    hidden = numbers(table["visibility"]).clone()
+    hidden[3, 0] = 0.0  # and its vector is still there
+    gallery.append(table.set_column(1, table.schema.field(1), _lists(hidden)))
+    assert [fault.partition(": ")[2].partition(";")[0] for fault in gallery.verify()] == [
+        "image 16 has numbers off the grid",
+        "image 27 has a vector of an invisible part",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,8 @@ def test_times_are_shown_as_people_read_them(seconds: float | None, text: str) -
 def test_a_moment_of_a_film_without_a_date_says_so() -> None:
     assert shown_moment(Fact(source="a.mp4", time=72.31)) == "00:01:12.3 into the film"
     assert shown_moment(Fact(source="a.mp4", time=0.0)) == "00:00:00 into the film"
+    assert shown_moment(Fact(source="a.mp4", time=90_072.3)) == "1 d 01:01:12.3 into the film"
+    assert shown_moment(Fact(source="a.mp4", time=86_399.96)) == "1 d 00:00:00 into the film"
     assert shown_moment(Fact(source="a.mp4", time=NOON)) == "2024-05-31 12:00:00"
     assert shown_moment(Fact(image="a/0072.jpg", source="a", time=72.0)) == "00:01:12"  # a crop has no film
     assert shown_moment(Fact(source="a.mp4")) == ""

@@ -13,6 +13,7 @@ from halfseen.gallery.indexing.detectors import People, apart, area, covered
 from halfseen.gallery.indexing.tracks import (
     TALLEST,
     Crop,
+    Passage,
     Tracker,
     cut,
     matched,
@@ -111,6 +112,15 @@ def test_the_best_crop_is_the_whole_person() -> None:
     (red, blue) = follow([Walker(RED, 0, 6, 0, 20, top=24), Walker(BLUE, 0, 6, 60, 0, top=30)], 7, count=1)
     assert colour_of(red[0]) == RED
     assert colour_of(blue[0]) == BLUE
+
+
+def test_of_each_span_and_part_of_a_passage_the_best_crop_is_kept() -> None:
+    colours = torch.zeros(3, 6, 2)
+    passage = Passage(0.0, torch.zeros(4), colours)
+    for moment, quality in ((0.0, 1.0), (0.4, 3.0), (0.8, 2.0), (1.2, 5.0), (2.5, 1.0), (3.0, 4.0)):
+        passage.keep(Crop(moment, (0, 0, 1, 1), quality, torch.zeros(3, 1, 1, dtype=torch.uint8), colours))
+    assert [crop.moment for crop in passage.best(4)] == [0.4, 1.2, 3.0]
+    assert [crop.moment for crop in passage.best(2)] == [1.2, 3.0]
 
 
 def test_crops_are_cut_out_of_the_frame_and_no_larger_than_needed() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from halfseen.gallery.indexing import index as indexing
 from halfseen.gallery.indexing import pictures, watching
 from halfseen.gallery.indexing.index import Report, Settings
 from halfseen.gallery.indexing.model import Model, open_model
-from halfseen.gallery.indexing.patterns import Pattern
-from halfseen.gallery.indexing.watching import PAUSE, watch
+from halfseen.gallery.indexing.patterns import Named, Pattern
+from halfseen.gallery.indexing.sources import Source
+from halfseen.gallery.indexing.watching import PAUSE, Files, watch
 from halfseen.gallery.store import Gallery
 from halfseen.types import InputError
 from passers import RED, Days, Ended, Walker, find, save_film
@@ -64,6 +66,15 @@ def test_what_comes_is_indexed_once_it_is_quiet(tmp_path: Path, model: Model, mo
     assert [report.added for report in reports] == [1, 1, 1]
     assert [report.faults for report in reports] == [[], [], []]
     assert len(gallery) == 3
+
+
+def test_a_file_that_changes_without_growing_is_taken_again(tmp_path: Path) -> None:
+    path, files = tmp_path / "a.png", Files()
+    path.write_bytes(b"one")
+    source = Source(path, str(tmp_path), Named())
+    for moment in (0.0, 10.0):
+        os.utime(path, (moment, moment))
+        assert [files.ready([source], moment + wait) for wait in (0.0, 2.0, 4.0)] == [[], [source], []]
 
 
 def test_a_film_must_be_quiet_for_longer(tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:

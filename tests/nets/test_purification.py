@@ -148,6 +148,13 @@ def drawn_by(purifier: Purifier, known: tuple[Tensor, Tensor, Tensor], gains: Ca
     return it._replace(choice=choice)
 
 
+@pytest.mark.parametrize("greedy", ["likely", "budget"])
+def test_the_control_teaches_whole_pictures_during_the_warm_up(greedy: Greedy) -> None:
+    purifier = Purifier(8, Agent(kind="random", rate=0.5, greedy=greedy, warmup=2))
+    known = views(20, 50)
+    assert [bool(purifier(*known).greedy.any()) for _ in range(4)] == [False, False, True, True]
+
+
 def test_during_the_warm_up_a_policy_gets_gradients_of_zero() -> None:
     purifier = Purifier(8, Agent(warmup=3))
     it = drawn_by(purifier, views(), lambda action: action.float().mean(1) - 1)

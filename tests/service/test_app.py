@@ -25,6 +25,7 @@ from halfseen.gallery.search import Search
 from halfseen.gallery.sightings import Ask, Fact, Where
 from halfseen.gallery.store import Gallery
 from halfseen.service import holdings, service
+from halfseen.service.answers import seen_from
 from halfseen.service.app import make_app
 from halfseen.service.log import check_log
 from halfseen.service.pictures import Folders, picture_of
@@ -167,6 +168,13 @@ def test_leafing_shows_each_passage_once_the_newest_first(client: TestClient) ->
     assert {each["camera"] for each in some} == {"hall"}
 
 
+def test_after_a_last_page_that_is_full_nothing_follows(client: TestClient) -> None:
+    every = client.get("/api/sightings", params={"count": 100}).json()["sightings"]
+    last = client.get("/api/sightings", params={"count": 5, "start": len(every) - 5}).json()
+    assert (len(last["sightings"]), last["next"]) == (5, None)
+    assert client.get("/api/sightings", params={"count": len(every)}).json()["next"] is None
+
+
 def test_a_passage_of_one_camera_hides_none_of_another(place: Place, tmp_path: Path) -> None:
     gallery = Gallery.create(tmp_path / "g", place.model.facts)
     at = [("gate", "3"), ("gate", "3"), ("hall", "3"), ("hall", ""), ("hall", ""), ("yard", "4")]
@@ -175,6 +183,11 @@ def test_a_passage_of_one_camera_hides_none_of_another(place: Place, tmp_path: P
     ids = gallery.add(Embedding(torch.ones(6, parts, dim), torch.ones(6, parts)), known)
     newest = holdings.Register.of(gallery).newest(Where())
     assert newest == [ids[row] for row in (5, 4, 3, 2, 1)]
+
+
+def test_passages_of_two_cameras_have_two_names() -> None:
+    passages = [seen_from(1, Fact("a", "set", camera, 1.0, "3")).passage for camera in ("gate", "hall")]
+    assert passages[0] != passages[1]
 
 
 def test_pictures_are_jpegs(client: TestClient) -> None:

@@ -22,7 +22,11 @@ def test_boxes_are_shares_of_pictures() -> None:
     assert boxes_for([" 0.1, 0.2 ,0.3,0.4"], 1) == [(0.1, 0.2, 0.3, 0.4)]
 
 
-@pytest.mark.parametrize("text", ["0,0,1", "0,0,1,1,1", "a,b,c,d", "0,0,0,1", "0.5,0,0.4,1", "-1,0,1,1", "0,0,1,1.1"])
+NO_BOXES = ["0,0,1", "0,0,1,1,1", "a,b,c,d", "0,0,0,1", "0.5,0,0.4,1", "0,0,1,0", "0,0.5,1,0.4"]
+OUTSIDE = ["-1,0,1,1", "0,0,1,1.1", "0,0,2,1", "0,-1,1,1"]
+
+
+@pytest.mark.parametrize("text", [*NO_BOXES, *OUTSIDE])
 def test_other_boxes_are_refused(text: str) -> None:
     with pytest.raises(HTTPException, match="box 1"):
         boxes_for([text], 1)
@@ -48,6 +52,7 @@ def test_parts_are_chosen_by_number_or_by_name() -> None:
     names = ("foreground", "head", "torso", "legs")
     assert check_parts([3, "0", " 3"], names) == (0, 3)
     assert check_parts(["Torso", "whole person", "2"], names) == check_parts(["foreground", "torso"], names) == (0, 2)
+    assert check_parts([" Torso "], names) == (2,)
     assert check_parts([], names) is None
     for wrong in (-1, "4", 10**30):
         with pytest.raises(HTTPException, match="from 0 to 3"):
@@ -62,6 +67,7 @@ def test_parts_are_chosen_by_number_or_by_name() -> None:
 
 def test_ids_names_and_times() -> None:
     check_ids("like", [0, 2**63 - 1])
+    check_ids("like", [1] * 64)
     for wrong in ([-1], [2**63], [1] * 65):
         with pytest.raises(HTTPException, match="like names"):
             check_ids("like", wrong)

@@ -218,6 +218,14 @@ def test_who_asks_too_often_waits(other: Client) -> None:
     assert client.get("/api/sightings/0/thumbnail").status_code == 200
 
 
+def test_two_at_one_address_do_not_use_up_each_other_s_share(other: Client) -> None:
+    bob = "b" * 30
+    client = other(tokens={digest_of(TOKEN): "ada", digest_of(bob): "bob"}, rate=1)
+    by = {token: {"authorization": f"Bearer {token}"} for token in (TOKEN, bob)}
+    asked = [client.get("/api/sightings", headers=by[token]).status_code for token in (TOKEN, TOKEN, bob, bob)]
+    assert asked == [200, 429, 200, 429]
+
+
 def test_time_gives_back_what_was_used(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr(time, "monotonic", lambda: now)

@@ -98,6 +98,14 @@ def test_the_box_of_a_sighting_is_cut_out(tmp_path: Path) -> None:
     assert int(image[1].float().mean()) in range(190, 210)
 
 
+def test_a_box_that_the_file_no_longer_has_shows_all_of_it(tmp_path: Path) -> None:
+    save_image(tmp_path / "frame.png", coloured())
+    fact = Fact(image=str(tmp_path / "frame.png"), box=(500.0, 20.0, 510.0, 90.0))
+    data = picture_of(fact, Folders([tmp_path]), MANY)
+    assert data is not None
+    assert decode_image(data, "it").shape == (3, 40, 20)
+
+
 def test_only_registered_folders_are_read(tmp_path: Path) -> None:
     inside, outside = tmp_path / "in", tmp_path / "out"
     for folder in (inside / "deep", outside, tmp_path / "inner"):

@@ -45,9 +45,10 @@ def test_a_file_that_says_something_else_is_refused(tmp_path: Path, text: str, s
         read_tokens(private(tmp_path / "t", text))
 
 
-def test_a_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602])
+def test_a_file_that_others_may_read_or_write_is_refused(tmp_path: Path, mode: int) -> None:
     path = private(tmp_path / "t", f"ada {ADA}\n")
-    path.chmod(0o640)
+    path.chmod(mode)
     with pytest.raises(InputError, match="chmod 600"):
         read_tokens(path)
     with pytest.raises(InputError, match="cannot be read"):
