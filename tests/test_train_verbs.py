@@ -154,6 +154,21 @@ def test_misspelt_options_point_to_the_help_of_the_method(words: str, run: Run) 
     assert {text.removeprefix("For full helptext, run ") for text in helps} == {"halfseen train pgfl_kd"}
 
 
+@pytest.mark.parametrize("word", ["none", "None"])
+def test_no_number_is_what_help_and_errors_call_it(word: str) -> None:
+    train = parsed("tsd", "--data", "x", "--row", "1-tsd-overlap", "--save", "4", "--recipe.clip", word)
+    assert (train.recipe.clip, train.save, train.config.patch_stride) == (None, 4, 11)
+    train = parsed("tsd", "--data", "x", "--row", "1-tsd-overlap", "--save", word, "--config.patch-stride", word)
+    assert (train.save, train.config.patch_stride) == (None, None)
+    assert parsed("bot", "--data", "x", f"--config.margin={word}").config.margin is None
+
+
+def test_a_number_that_is_none_and_no_word_either(run: Run) -> None:
+    code, out, err = run("train", "tsd", "--data", "x", "--recipe.clip", "no")
+    assert (code, out) == (2, "")
+    assert "--recipe.clip none|FLOAT" in err
+
+
 def test_what_a_configuration_refuses_is_one_sentence(refused: Refused) -> None:
     said = refused("train", "bpbreid", "--data", "x", "--config.parts", "9")
     assert said.startswith("halfseen: no grouping has or is called 9; give a number of parts from 1 to 8")

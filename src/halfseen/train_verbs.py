@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import tyro
 from tyro.conf import FlagConversionOff, FlagCreatePairsOff, Suppress, UseAppendAction
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from halfseen import printing
 from halfseen.data.finding import read_named
@@ -31,6 +32,25 @@ from halfseen.training.settings import Settings
 from halfseen.training.tiers import TierName, in_tier
 from halfseen.types import InputError, Scores
 from halfseen.weights import BEST, LAST, make_network, plain
+
+OPTIONAL = ConstructorRegistry()
+
+
+@OPTIONAL.primitive_rule
+def _optional_number(asked: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """Where there need be no number, `none` says so, as in help and errors; the parser itself knows Python's None."""
+    kind: type | None = {int | None: int, float | None: float}.get(asked.type)
+    return (
+        None
+        if kind is None
+        else PrimitiveConstructorSpec(
+            nargs=1,
+            metavar=f"none|{kind.__name__.upper()}",
+            instance_from_str=lambda words: None if words[0].lower() == "none" else kind(words[0]),
+            is_instance=lambda value: value is None or isinstance(value, kind),
+            str_from_instance=worded,
+        )
+    )
 
 
 @dataclass(frozen=True)
@@ -167,11 +187,16 @@ def parse(words: Sequence[str]) -> Train | Rows:
     if method.rows and early.row == "list":
         return Rows(method)
     preset, prog, said = _preset(method, tier, early.row), f"halfseen train {method.name}", io.StringIO()
-    config = (FlagCreatePairsOff,)
     try:
         with redirect_stderr(said):
             return tyro.cli(
-                Train, default=preset, description=method.title, prog=prog, args=list(words[1:]), config=config
+                Train,
+                default=preset,
+                description=method.title,
+                prog=prog,
+                args=list(words[1:]),
+                config=(FlagCreatePairsOff,),
+                registry=OPTIONAL,
             )
     except SystemExit as end:
         if (refusal := _refusal(end)) is not None:
@@ -222,3 +247,10 @@ def print_budget(training: Training) -> None:
         ("memory", f"{cost.memory / GIGABYTE:.2g} GiB a step, {room / GIGABYTE:.2g} GiB for pictures"),
     )
     printing.print_table(f"{method.title}; {data['name']}", ("", ""), rows, words=2)
+
+
+def worded(value: Any) -> list[str]:
+    """A `plain` value in the words that the parser takes for it: those of a table one after another."""
+    if isinstance(value, list):
+        return [word for entry in value for word in worded(entry)]
+    return ["none" if value is None else str(value)]

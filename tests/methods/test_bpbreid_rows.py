@@ -102,7 +102,7 @@ def test_a_network_for_no_people_has_only_what_is_tested() -> None:
         ({"triplet": "all"}, "triplet is 'all'; allowed are averaged, per-part"),
         (
             {"reduction": 0},
-            "reduction is 0, threshold 0.4 and pixel_weight 0.35; give a reduction of 1 or more, or None",
+            "reduction is 0, threshold 0.4 and pixel_weight 0.35; give a reduction of 1 or more, or none",
         ),
         ({"reduction": -1}, "reduction is -1"),
         ({"threshold": 5.0}, "threshold 5.0 .*a threshold from 0 to 1"),
@@ -121,7 +121,7 @@ def test_a_network_for_no_people_has_only_what_is_tested() -> None:
         ({"gilt": table("fc", "p"), "test": ("global",)}, f"test is global, {UNTAUGHT} global; give it some"),
         (
             {"gilt": table("gf", "gf")},
-            f"{UNTAUGHT} parts; give it some, take parts out of test, or set reduction to None",
+            f"{UNTAUGHT} parts; give it some, take parts out of test, or set reduction to none",
         ),
         ({"gilt": table("gf", "gf"), "test": ("concat",)}, f"{UNTAUGHT} concat"),
         ({"gilt": table("gf", "gf"), "test": ("foreground", "head")}, f"{UNTAUGHT} head"),

@@ -263,7 +263,7 @@ def test_operations_are_counted_at_test_time_too() -> None:
         ({"nearest": -1}, "n=-1: at least one part is coarse, and n is not negative"),
         ({"unshared": 3}, "unshared=3: it is a distance of parts"),
         ({"units": -1}, "units is -1, threshold 0.001 and reduction None; give 0 or more units"),
-        ({"reduction": 0}, "reduction 0; give .* a reduction of 1 or more, or None"),
+        ({"reduction": 0}, "reduction 0; give .* a reduction of 1 or more, or none"),
         ({"threshold": 1.0}, "units is 3, threshold 1.0 and .* a threshold from 0 to below 1"),
         ({"pose": False}, "without pose there are no parts to relate; set intra to False and units to 0"),
         ({"pose": False, "intra": False}, "without pose there are no parts to relate"),

@@ -96,7 +96,7 @@ class Config:
         if self.reduction is not None and (untaught := [name for name in self.test if not self._teaches(name)]):
             raise InputError(
                 f"test is {', '.join(self.test)}, and gilt gives no weight to a loss that would teach the reduction of "
-                f"{untaught[0]}; give it some, take {untaught[0]} out of test, or set reduction to None"
+                f"{untaught[0]}; give it some, take {untaught[0]} out of test, or set reduction to none"
             )
 
     def _check_numbers(self) -> None:
@@ -104,7 +104,7 @@ class Config:
         if not reduced or not 0 <= self.threshold <= 1 or not 0 <= self.pixel_weight < inf:
             raise InputError(
                 f"reduction is {self.reduction}, threshold {self.threshold} and pixel_weight {self.pixel_weight}; give "
-                f"a reduction of 1 or more, or None, a threshold from 0 to 1, and a weight of 0 or more"
+                f"a reduction of 1 or more, or none, a threshold from 0 to 1, and a weight of 0 or more"
             )
 
     def _teaches(self, embedding: str) -> bool:

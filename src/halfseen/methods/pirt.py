@@ -83,7 +83,7 @@ class Config:
         if self.units < 0 or not 0 <= self.threshold < 1 or (self.reduction is not None and self.reduction < 1):
             raise InputError(
                 f"units is {self.units}, threshold {self.threshold} and reduction {self.reduction}; give 0 or more "
-                f"units, a threshold from 0 to below 1, and a reduction of 1 or more, or None"
+                f"units, a threshold from 0 to below 1, and a reduction of 1 or more, or none"
             )
         if not self.pose and (self.intra or self.units):
             raise InputError("without pose there are no parts to relate; set intra to False and units to 0, or keep it")

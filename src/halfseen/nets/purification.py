@@ -32,7 +32,7 @@ FIRST_LOGIT = -2.0  # an eighth of the patches are erased in the beginning
 class Agent:
     """Who erases patches, and what it learns from.
 
-    `kind` "random" is the control: it draws each patch with probability `drawn` (None: `rate`), as often as a
+    `kind` "random" is the control: it draws each patch with probability `drawn` (none: `rate`), as often as a
     policy of its rate came to, and teaches what any patches leave, as many as that policy's likeliest; if `greedy`
     is "likely", what it drew. `state`: a policy sees the patch alone, also the class token ("context"), or also
     where the patch lies. `judged` are the vectors whose gain counts: those of the parts, which are means of
@@ -53,7 +53,7 @@ class Agent:
     kind: Kind = "trained"  # who erases; random: the control
     state: State = "context"  # what the policy sees of a patch
     rate: float = 0.15  # share of patches to erase
-    drawn: float | None = None  # share that the control draws; None: rate
+    drawn: float | None = None  # share that the control draws; none: rate
     reward: tuple[float, float, float] = (1.0, 0.1, 1.0)  # weights of likelihood, triplet gap (β) and budget (η)
     baseline: Baseline = "greedy"  # what a reward is compared with
     credit: Credit = "joint"  # one reward for all patches, or one each
