@@ -62,7 +62,21 @@ def test_rows_are_listed_with_what_they_change(run: Run) -> None:
     assert (title, header.split()) == ("BPBreID: learned body parts; 35 rows", ["row", "differs", "in"])
     assert [line.split()[0] for line in lines] == list(METHODS["bpbreid"].rows)
     told = {line.split()[0]: line.split(maxsplit=1)[1:] for line in lines}
-    assert (told["2-full"], told["3-torso"]) == ([], ["parts 6, test ['torso']"])
+    assert (told["2-full"], told["3-torso"]) == ([], ["parts 6, test torso"])
+
+
+def test_rows_that_differ_deep_inside_are_listed_with_what_does(run: Run) -> None:
+    """Not with the whole agent, or the whole table of weights."""
+    _, out, _ = run("train", "ogfr", "--row", "list")
+    told = {line.split()[0]: " ".join(line.split()[1:]) for line in out.splitlines()[2:]}
+    assert told["4-distillation"] == "agent.kind none"
+    assert told["3-patterns"] == "student both, teacher none, agent.kind none"
+    assert told["reward-triplet"] == "agent.reward 0.0 1.0 1.0"
+    assert told["overlapping"] == "patch_stride 11"
+    _, out, _ = run("train", "bpbreid", "--row", "list")
+    told = {line.split()[0]: " ".join(line.split()[1:]) for line in out.splitlines()[2:]}
+    assert told["4-gilt"] == ""
+    assert told["4-triplet-on-holistic-too"] == "gilt.global 1.0 1.0, gilt.foreground 1.0 1.0, gilt.concat 1.0 1.0"
 
 
 def test_rows_that_nobody_knows(refused: Refused) -> None:

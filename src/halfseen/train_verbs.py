@@ -31,7 +31,7 @@ from halfseen.training.budget import budget
 from halfseen.training.settings import Settings
 from halfseen.training.tiers import TierName, in_tier
 from halfseen.types import InputError, Scores
-from halfseen.weights import BEST, LAST, make_network, plain
+from halfseen.weights import BEST, LAST, leaves, make_network, plain
 
 OPTIONAL = ConstructorRegistry()
 
@@ -164,9 +164,10 @@ class Rows:
     method: Method
 
     def run(self) -> int:
-        usual, rows = plain(self.method.config()), []
+        usual, rows = leaves(plain(self.method.config())), []
         for name, row in self.method.rows.items():
-            rows.append((name, ", ".join(f"{key} {value}" for key, value in plain(row).items() if value != usual[key])))
+            differing = [(key, value) for key, value in leaves(plain(row)).items() if value != usual[key]]
+            rows.append((name, ", ".join(shlex.join((key, *worded(value))) for key, value in differing)))
         printing.print_table(f"{self.method.title}; {len(rows)} rows", ("row", "differs in"), rows, words=2)
         return 0
 

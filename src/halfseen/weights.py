@@ -139,6 +139,14 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, PathLike) else value
 
 
+def leaves(values: Plain, before: str = "") -> dict[str, Any]:
+    """What `plain` values hold, however deep it lies, under names with dots: `agent.kind`."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= leaves(value, f"{before}{name}.") if isinstance(value, dict) else {before + name: value}
+    return found
+
+
 def rebuilt(kind: type, saved: Plain) -> Any:
     """The dataclass of type `kind` that `plain` was made of. JSON knows no tuples: every list was one."""
     return kind(**{name: _with_tuples(value) for name, value in saved.items()})
