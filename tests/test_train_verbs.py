@@ -9,6 +9,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import torch
 from halfseen.methods import METHODS
 from halfseen.recipe import Recipe
 from halfseen.train import CHECKPOINT, RUN
-from halfseen.train_verbs import Train, parse
+from halfseen.train_verbs import Train, options, parse
 from halfseen.training.tiers import TIERS
 from halfseen.weights import LAST, load_weights
 from standins import CUED, PAIRED, TINY, Config, draw_set
@@ -253,6 +254,28 @@ def test_a_dry_run_prints_the_recipe_and_its_cost(words: list[object], tmp_path:
     assert f"operations  {flops / 1e9:.3g} GFLOPs a picture at test time (multiply and add are two)" in lines
     assert any(line.startswith("pictures    12 of 4 people, 2 steps an epoch") for line in lines)
     assert re.search(r"^memory      \S+ GiB a step, \S+ GiB for pictures$", out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_a_dry_run_prints_can_be_given_back(name: str) -> None:
+    """Whatever tier or row it came from, and whichever are the defaults where it goes to."""
+    words, rows = (name, "--data", "x"), METHODS[name].rows
+    begun = parsed(*words, "--recipe.speeds", "", "0.5", "a name", "2", "--recipe.clip", "3", "--recipe.milestones")
+    for train in (begun, parsed(*words, "--tier", "mini"), *(parsed(*words, "--row", row) for row in [*rows][-3:])):
+        lines = options(train.config, train.recipe)
+        for tier in ("full", "mini"):
+            back = parsed(*words, "--tier", tier, *chain(*map(shlex.split, lines)))
+            assert (back.config, back.recipe) == (train.config, train.recipe)
+
+
+def test_tables_are_printed_one_entry_a_line() -> None:
+    bpbreid, bot = (METHODS[name] for name in ("bpbreid", "bot"))
+    lines = options(bpbreid.config(margin=None), dataclasses.replace(bpbreid.recipe, speeds=(("a b", 0.5), ("c", 2.0))))
+    told = ["--config.gilt.global 1.0 0.0", "--config.margin none", "--config.test foreground parts"]
+    assert [line for line in lines if re.match(r"--config\.(gilt\.global|margin|test) ", line)] == told
+    assert "--recipe.speeds 'a b' 0.5 c 2.0" in lines
+    assert "--recipe.milestones 40 70" in options(bot.config(), bot.recipe)
+    assert "--recipe.speeds" in options(bot.config(), bot.recipe)
 
 
 def test_pairs_cost_twice_the_pictures(words: list[object], run: Run) -> None:

@@ -233,9 +233,8 @@ def _preset(method: Method, tier: TierName, row: str | None) -> Train:
 def print_budget(training: Training) -> None:
     """The resolved configuration and recipe, and what they cost."""
     method, config, recipe = training.method, training.config, training.recipe
-    for name, values in (("config", plain(config)), ("recipe", plain(recipe))):
-        for field, value in values.items():
-            printing.print_line(f"--{name}.{field.replace('_', '-')} {value}")
+    for line in options(config, recipe):
+        printing.print_line(line)
     two_people = next(iter(training.batches))[: 2 * recipe.images]
     batch = training.handed(training.source.batch(two_people))
     cost = budget(method, config, recipe, (training.network, make_network(method, config, recipe)), batch)
@@ -248,6 +247,12 @@ def print_budget(training: Training) -> None:
         ("memory", f"{cost.memory / GIGABYTE:.2g} GiB a step, {room / GIGABYTE:.2g} GiB for pictures"),
     )
     printing.print_table(f"{method.title}; {data['name']}", ("", ""), rows, words=2)
+
+
+def options(config: Any, recipe: Recipe) -> list[str]:
+    """All of both, as `halfseen train` takes it from a shell, an option each."""
+    named = leaves({"config": plain(config), "recipe": plain(recipe)}).items()
+    return [shlex.join((f"--{name.replace('_', '-')}", *worded(value))) for name, value in named]
 
 
 def worded(value: Any) -> list[str]:
