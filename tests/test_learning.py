@@ -21,9 +21,11 @@ from halfseen.training.learning import check_recipe, learn, make_optimiser
 from halfseen.training.log import read_log
 from halfseen.training.settings import Settings
 from halfseen.types import Batch, InputError, Splits
+from halfseen.weights import make_network
 from standins import RECIPE, TINY, Config, Output, Tiny, draw_set, read_drawn, same
 
 SGD = replace(RECIPE, optimiser="sgd", lr=0.5, weight_decay=0.0, bias_lr=1.0)
+SINGLE = replace(TINY, losses=lambda *given: {"identity": TINY.losses(*given)["identity"]})  # wants no triplets
 
 
 @pytest.fixture(scope="module")
@@ -173,13 +175,16 @@ def test_recipes_that_cannot_be(changes: Any, said: str, splits: Splits, tmp_pat
 
 @pytest.mark.parametrize("name", ["people", "images"])
 def test_batches_without_triplets(name: str, splits: Splits, tmp_path: Path) -> None:
-    """They are refused before anything is learned, so that the folder can be used again."""
+    """They are refused before anything is written."""
     one = replace(SGD, **{name: 1})  # type: ignore[arg-type]  # one of those that are numbers
     with pytest.raises(InputError, match=rf"recipe.{name} .*1.*, and the loss 'triplet' compares .*; give 2 or more"):
         train(TINY, Config(), one, splits, {}, Settings(tmp_path / "out", start="none"))
-    assert not (tmp_path / "out" / CHECKPOINT).exists()
-    method = replace(TINY, losses=lambda *given: {"identity": TINY.losses(*given)["identity"]})
-    assert train(method, Config(), one, splits, {}, Settings(tmp_path / "out", start="none"))
+    assert not (tmp_path / "out").exists()
+    training, _ = begun(splits, tmp_path / "out", one, SINGLE)
+    torch.manual_seed(0)
+    fresh = make_network(SINGLE, Config(), one, 4, "none")
+    assert same(training.network.state_dict(), fresh.state_dict())  # it was a copy that was tried
+    assert training.run()
 
 
 def test_the_speeds_of_a_methods_own_recipe_may_be_for_what_a_row_lacks() -> None:
@@ -253,14 +258,14 @@ def spoilt(splits: Splits, tmp_path: Path) -> Callable[[int], Training]:
 
     def make(lag: int) -> Training:
         recipe = replace(RECIPE, epochs=3, images=1, people=4)
-        training, _ = begun(splits, tmp_path, recipe)
+        training, _ = begun(splits, tmp_path, recipe, SINGLE)
         training.under_way.lag = lag
         training.batches.set_epoch(1)
         training.source.set_epoch(1)
         bad = training.source.batch(list(training.batches)[1]).images
 
         def losses(out: Output, batch: Batch, config: Config) -> dict[str, Tensor]:
-            loss = TINY.losses(out, batch, config)["identity"]  # one picture a person makes no triplets
+            loss = TINY.losses(out, batch, config)["identity"]
             return {"identity": loss * nan if torch.equal(batch.images, bad) else loss}
 
         training.method = replace(TINY, losses=losses)

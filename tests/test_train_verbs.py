@@ -278,6 +278,31 @@ def test_tables_are_printed_one_entry_a_line() -> None:
     assert "--recipe.speeds" in options(bot.config(), bot.recipe)
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--weights", "nosuch.pth", "nosuch.pth is no file"),
+        pytest.param(
+            "--device",
+            "cuda",
+            "--device cuda: torch finds no such device here",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
+        ),
+        ("--recipe.people", 1, "recipe.people is 1 and recipe.images 2, and the loss 'triplet' compares"),
+        ("--recipe.images", 1, "recipe.people is 2 and recipe.images 1, and the loss 'triplet' compares"),
+    ],
+)
+def test_a_dry_run_refuses_what_a_training_does(
+    option: str, value: object, said: str, words: list[object], tmp_path: Path, refused: Refused
+) -> None:
+    words[1] = "bot"
+    small = ("--recipe.height", 64, "--recipe.width", 32, "--recipe.people", 2, "--recipe.images", 2)
+    both = [refused(*words, "--tier", "mini", *small, option, value, *more) for more in ((), ("--dry-run",))]
+    assert all(said in sentence for sentence in both)
+    assert both[0] == both[1]
+    assert not (tmp_path / "out").exists()
+
+
 def test_pairs_cost_twice_the_pictures(words: list[object], run: Run) -> None:
     memory = []
     for name in ("tiny", "paired"):
@@ -321,7 +346,7 @@ def test_cues_are_chosen(words: list[object], refused: Refused, run: Run) -> Non
     [
         ("--memory", "nan", "--memory is nan; give gigabytes, 0 or more"),
         ("--memory", "inf", "--memory is inf; give gigabytes, 0 or more"),
-        ("--memory", -1, "--memory is -"),
+        ("--memory", -1, "--memory is -1.0; give gigabytes, 0 or more"),
         ("--seed", 2**63, f"--seed is {2**63}; give a whole number of at most 64 bits"),
     ],
 )

@@ -32,7 +32,7 @@ from halfseen.processes import LostError
 from halfseen.recipe import Method, Recipe, learning_rate
 from halfseen.streams import Behind
 from halfseen.training.checkpoints import State, load_checkpoint, save_checkpoint
-from halfseen.training.learning import Said, Step, check_recipe, check_triplets, freeze, learn, make_optimiser
+from halfseen.training.learning import ALWAYS, Said, Step, check_recipe, check_triplets, freeze, learn, make_optimiser
 from halfseen.training.log import Log, Meter
 from halfseen.training.settings import Settings, augment_of, no_bar, say_nothing
 from halfseen.training.setup import described, judge, launch
@@ -42,7 +42,6 @@ from halfseen.weights import BEST, LAST, Card, Plain, make_network, plain, rebui
 
 CHECKPOINT, RUN = "last.ckpt", "run.json"
 BAD_BATCH, SIDES = "bad-batch.safetensors", ("query", "gallery")
-ALWAYS = ("hidden", "occluder")  # what every method may know in training: it was done to the pictures here
 
 
 def train(
@@ -90,6 +89,7 @@ class Training:
         begun = (settings.out / CHECKPOINT).exists()  # it holds all weights
         self.network = make_network(method, config, recipe, len(set(pids)), "none" if begun else settings.start)
         check_recipe(self.method, recipe, self.network, world, self.steps)
+        check_triplets(self.method, config, recipe, self.network, lambda: self.source.batch(next(iter(self.batches))))
         freeze(self.network, recipe)
         self.network.to(memory_format=torch.channels_last)
         forward = cast(nn.Module, torch.compile(self.network)) if settings.compile else self.network
@@ -210,7 +210,6 @@ class Training:
         images, cues = with_twins(batch)
         output = self.module(normalised(self.network, images), cues)
         terms = self.method.losses(output, batch, self.config)
-        check_triplets(terms, self.recipe)
         self.optimiser.zero_grad()
         self.fabric.backward(torch.stack([*terms.values()]).sum())
         losses = {name: term.detach() for name, term in terms.items()}

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ from halfseen import printing
 from halfseen.data.finding import read_named
 from halfseen.data.memory import GIGABYTE
 from halfseen.data.sets.folders import guessed
-from halfseen.encode import cues_for
+from halfseen.encode import chosen_device, cues_for
 from halfseen.methods import METHODS
 from halfseen.ops.metrics import PROTOCOLS, ProtocolName
 from halfseen.recipe import Method, Recipe
@@ -108,7 +108,9 @@ class Train:
         for split in ("query", "gallery"):
             cues[split] = cues_for(method, self.config, "test", splits, splits.by_name[split])
         if self.dry_run:
-            lean = replace(settings, start="none", device="cpu", workers=0)
+            chosen_device(settings.device)  # which refuses what is not there
+            start = "none" if settings.start == "hub" else settings.start
+            lean = replace(settings, start=start, device="cpu", workers=0)
             print_budget(Training(method, self.config, self.recipe, splits, cues, settings=lean))
             return 0
         scores = train(method, self.config, self.recipe, splits, cues, settings)
@@ -136,7 +138,7 @@ class Train:
     def _settings(self) -> Settings:
         words = (self.method, self.row, self.data, str(self.seed))
         name = "-".join(word for word in words if word).replace(":", "-").replace("+", "-")
-        if not isfinite(self.memory):
+        if not 0 <= self.memory < inf:  # NaN is neither
             raise InputError(f"--memory is {self.memory}; give gigabytes, 0 or more")
         return Settings(
             out=self.out or Path(name),

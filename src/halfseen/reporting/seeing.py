@@ -18,8 +18,8 @@ from halfseen.nets.backbones import Backbone
 from halfseen.ops.parts import grid_labels
 from halfseen.recipe import Exhibit
 from halfseen.reporting.results import Result, looked_at, spread
-from halfseen.train import ALWAYS
 from halfseen.training.checkpoints import load_trained
+from halfseen.training.learning import ALWAYS
 from halfseen.types import Batch, InputError, Sample
 from halfseen.weights import make_network
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from copy import deepcopy
 from math import inf
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 
+from halfseen.encode import handed, normalised, with_twins
 from halfseen.recipe import Method, Recipe
 from halfseen.training.tiers import SPEEDS
 from halfseen.types import Batch, InputError
 
 MOMENTUM = 0.9  # of SGD
+ALWAYS = ("hidden", "occluder")  # what every method may know in training: it was done to the pictures here
 
 
 class Said(NamedTuple):
@@ -111,10 +114,15 @@ def check_recipe(method: Method, recipe: Recipe, network: nn.Module, processes: 
             )
 
 
-def check_triplets(terms: Iterable[str], recipe: Recipe) -> None:
-    """Refuse batches in which losses of these names find no triplet: they would be 0, and nobody would hear of it."""
-    least = min(recipe.people, recipe.images)
-    if least < 2 and (names := [name for name in terms if "triplet" in name]):
+def check_triplets(method: Method, config: Any, recipe: Recipe, network: nn.Module, first: Callable[[], Batch]) -> None:
+    """Refuse batches in which a loss finds no triplet: it would be 0, and nobody would hear of it. Which losses there
+    are, only the `first` batch tells, shown to a copy of the network."""
+    if min(recipe.people, recipe.images) > 1:
+        return
+    batch, trial = handed(first(), {*method.needs["train"], *ALWAYS}, torch.device("cpu")), deepcopy(network)
+    images, cues = with_twins(batch)
+    terms = method.losses(trial(normalised(trial, images), cues), batch, config)
+    if names := [name for name in terms if "triplet" in name]:
         raise InputError(
             f"recipe.people is {recipe.people} and recipe.images {recipe.images}, and the loss {names[0]!r} compares "
             f"pictures of one person with those of another; give 2 or more of either"
