@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 from halfseen.recipe import Method, Recipe
 from halfseen.train import BAD_BATCH, CHECKPOINT, Training, train
-from halfseen.training.learning import check_recipe, learn, make_optimiser
+from halfseen.training.learning import check_given, check_recipe, learn, make_optimiser
 from halfseen.training.log import read_log
 from halfseen.training.settings import Settings
 from halfseen.types import Batch, InputError, Splits
@@ -164,6 +164,8 @@ def test_a_gradient_is_shortened_to_the_clip(clip: float | None) -> None:
         ({"speeds": (("backbone", nan),)}, "'backbone' learn nan times as fast"),
         ({"speeds": (("", 0.0),)}, "recipe.speeds lets nothing learn; leave something above 0"),
         ({"epochs": 0}, "recipe.epochs is 0, and nothing would be learned; give 1 or more"),
+        ({"lr": 0.0}, "recipe.lr is 0, and nothing would be learned; give more"),
+        ({"milestones": (2, -3)}, "recipe.milestones has -3; give epochs of 0 or more"),
         ({"twins": True}, "tiny learns from single pictures; leave recipe.twins as it is"),
     ],
 )
@@ -192,6 +194,40 @@ def test_the_speeds_of_a_methods_own_recipe_may_be_for_what_a_row_lacks() -> Non
     check_recipe(replace(TINY, recipe=recipe), recipe, network(), 1, 1)
     with pytest.raises(InputError, match="'teacher', with which"):
         check_recipe(TINY, recipe, network(), 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"milestones": (3,), "schedule": "cosine"},
+            "recipe.milestones is of the schedule step, and the schedule is cos",
+        ),
+        ({"gamma": 0.5, "schedule": "cosine"}, "set recipe.schedule to step, or leave gamma out"),
+        ({"flat": 1}, "recipe.flat is of the schedule cosine, and the schedule is step"),
+        ({"final": 0.1}, "set recipe.schedule to cosine, or leave final out"),
+        ({"warmup_from": 0.5, "warmup": 0}, "recipe.warmup_from is where a warm-up begins, and recipe.warmup is 0"),
+    ],
+)
+def test_what_was_given_and_would_change_nothing(changes: Any, said: str) -> None:
+    """As a recipe's own it may stand there."""
+    recipe = replace(RECIPE, **changes)
+    with pytest.raises(InputError, match=said):
+        check_given(recipe, RECIPE)
+    check_given(recipe, recipe)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"milestones": (3,), "gamma": 0.5},
+        {"schedule": "cosine", "flat": 1, "final": 0.1},
+        {"warmup_from": 0.5},
+        {"warmup": 0},
+    ],
+)
+def test_what_was_given_and_changes_something(changes: Any) -> None:
+    check_given(replace(RECIPE, **changes), RECIPE)
 
 
 def test_each_process_needs_two_people() -> None:

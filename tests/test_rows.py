@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from halfseen.methods import METHODS
 from halfseen.train import RUN
 from halfseen.train_verbs import Train, parse
-from halfseen.training.tiers import TIERS, in_tier
+from halfseen.training.tiers import TIERS, check_row, in_tier
 from standins import TINY, Config, draw_set
 
 Run = Callable[..., tuple[int, str, str]]
@@ -77,6 +78,21 @@ def test_rows_that_differ_deep_inside_are_listed_with_what_does(run: Run) -> Non
     told = {line.split()[0]: " ".join(line.split()[1:]) for line in out.splitlines()[2:]}
     assert told["4-gilt"] == ""
     assert told["4-triplet-on-holistic-too"] == "gilt.global 1.0 1.0, gilt.foreground 1.0 1.0, gilt.concat 1.0 1.0"
+
+
+@pytest.mark.parametrize(("name", "row"), [("tsd", "1-tsd-overlap"), ("tsd", "code-overlap"), ("ogfr", "overlapping")])
+def test_rows_about_patches_want_another_transformer_in_the_mini_tier(
+    name: str, row: str, run: Run, refused: Refused
+) -> None:
+    words = ("train", name, "--data", "street", "--tier", "mini", "--row", row, "--weights", "none", "--dry-run")
+    small = ("--recipe.people", 4, "--recipe.images", 2, "--recipe.height", 64, "--recipe.width", 32)
+    said = refused(*words, *small)
+    assert said.startswith(f"halfseen: --row {row} is about overlapping patches (11 pixels apart), and vit_tiny_lite0_")
+    advised = re.findall(r"(--config\.backbone) (\S+) ", said)
+    assert run(*words, *small, *advised[0])[0] == 0
+    assert run(*words, *small, "--config.patch-stride", "none")[0] == 0
+    full = parsed(name, "--data", "x", "--row", row, "--tier", "full")
+    check_row(full.row, full.config)
 
 
 def test_rows_that_nobody_knows(refused: Refused) -> None:

@@ -313,7 +313,23 @@ def test_pairs_cost_twice_the_pictures(words: list[object], run: Run) -> None:
     assert 1.8 < memory[1] / memory[0] < 2.2
 
 
+def test_a_warm_up_that_lasts_until_the_end_is_told(words: list[object], run: Run) -> None:
+    for epochs, told in ((2, False), (1, True)):
+        code, _, err = run(*words, "--dry-run", "--recipe.epochs", epochs)
+        assert code == 0
+        assert ("note: recipe.warmup is 1 and recipe.epochs 1, so recipe.lr is never reached; set" in err) == told
+
+
 # --- Refusals ---
+
+
+def test_options_of_another_schedule_than_the_tiers(words: list[object], run: Run, refused: Refused) -> None:
+    words[1] = "bot"
+    small = ("--tier", "mini", "--recipe.people", 2, "--recipe.images", 2, "--recipe.height", 64, "--recipe.width", 32)
+    for given in ((), ("--dry-run",)):
+        said = refused(*words, *small, *given, "--recipe.milestones", 3)
+        assert "recipe.milestones is of the schedule step, and the schedule is cosine; set recipe.schedule to" in said
+    assert run(*words, *small, "--dry-run", "--recipe.milestones", 3, "--recipe.schedule", "step")[0] == 0
 
 
 def test_a_set_without_the_cues_that_a_method_needs(words: list[object], root: Path, refused: Refused) -> None:

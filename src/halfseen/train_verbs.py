@@ -28,8 +28,9 @@ from halfseen.ops.metrics import PROTOCOLS, ProtocolName
 from halfseen.recipe import Method, Recipe
 from halfseen.train import Training, train
 from halfseen.training.budget import budget
+from halfseen.training.learning import check_given
 from halfseen.training.settings import Settings
-from halfseen.training.tiers import TierName, in_tier
+from halfseen.training.tiers import TierName, check_row, in_tier
 from halfseen.types import InputError, Scores
 from halfseen.weights import BEST, LAST, leaves, make_network, plain
 
@@ -103,6 +104,7 @@ class Train:
 
     def run(self) -> int:
         method, settings = METHODS[self.method].of(self.config), self._settings()
+        self._check_given()
         splits = read_named(self.data, self.root, printing.print_note)
         cues = {"train": cues_for(method, self.config, "train", splits, splits.train, self.cue)}
         for split in ("query", "gallery"):
@@ -123,6 +125,17 @@ class Train:
             printing.print_scores(f"{method.name} on {splits.name} after the last epoch; the best is {best}", scores)
         self._tell_unscored(scores, settings.out / LAST)
         return 0
+
+    def _check_given(self) -> None:
+        """What only who gave it can mend; a warm-up until the end may be meant, in a trial."""
+        check_row(self.row, self.config)
+        recipe, (_, usual) = self.recipe, in_tier(METHODS[self.method], self.tier, self.row)
+        check_given(recipe, usual)
+        if recipe.epochs <= recipe.warmup:
+            printing.print_note(
+                f"note: recipe.warmup is {recipe.warmup} and recipe.epochs {recipe.epochs}, so recipe.lr is never "
+                f"reached; set warmup to fewer epochs to reach it"
+            )
 
     def _tell_unscored(self, scores: Mapping[str, Scores], weights: Path) -> None:
         """A training that was over has the scores of then."""

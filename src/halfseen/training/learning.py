@@ -17,6 +17,7 @@ from halfseen.training.tiers import SPEEDS
 from halfseen.types import Batch, InputError
 
 MOMENTUM = 0.9  # of SGD
+FALLS = {"milestones": "step", "gamma": "step", "flat": "cosine", "final": "cosine"}  # schedules that know these
 ALWAYS = ("hidden", "occluder")  # what every method may know in training: it was done to the pictures here
 
 
@@ -73,8 +74,7 @@ def _speed(name: str, recipe: Recipe) -> float:
 def check_recipe(method: Method, recipe: Recipe, network: nn.Module, processes: int, steps: int) -> None:
     """Refuse what cannot be, in epochs of so many `steps`; speeds of a method's own recipe or of a tier may be for
     parts that some networks lack."""
-    if not recipe.epochs:
-        raise InputError("recipe.epochs is 0, and nothing would be learned; give 1 or more")
+    _check_rates(recipe)
     for name, resting in method.rests.items():
         if resting >= recipe.epochs * steps:
             raise InputError(
@@ -112,6 +112,31 @@ def check_recipe(method: Method, recipe: Recipe, network: nn.Module, processes: 
             raise InputError(
                 f"recipe.speeds has {beginning!r} learn {factor} times as fast; give a number of 0 or more"
             )
+
+
+def _check_rates(recipe: Recipe) -> None:
+    if not recipe.epochs:
+        raise InputError("recipe.epochs is 0, and nothing would be learned; give 1 or more")
+    if not recipe.lr:
+        raise InputError("recipe.lr is 0, and nothing would be learned; give more")
+    if early := [milestone for milestone in recipe.milestones if milestone < 0]:
+        raise InputError(f"recipe.milestones has {early[0]}; give epochs of 0 or more")
+
+
+def check_given(recipe: Recipe, usual: Recipe) -> None:
+    """Refuse what was changed from the `usual` recipe, and would change nothing."""
+    given = [name for name, value in vars(recipe).items() if value != getattr(usual, name)]
+    for name in given:
+        if (schedule := FALLS.get(name, recipe.schedule)) != recipe.schedule:
+            raise InputError(
+                f"recipe.{name} is of the schedule {schedule}, and the schedule is {recipe.schedule}; "
+                f"set recipe.schedule to {schedule}, or leave {name} out"
+            )
+    if "warmup_from" in given and not recipe.warmup:
+        raise InputError(
+            "recipe.warmup_from is where a warm-up begins, and recipe.warmup is 0; set that to 1 or more, or leave "
+            "warmup_from out"
+        )
 
 
 def check_triplets(method: Method, config: Any, recipe: Recipe, network: nn.Module, first: Callable[[], Batch]) -> None:

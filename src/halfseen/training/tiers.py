@@ -43,6 +43,8 @@ SPEEDS = (
     ("teacher.purifier.policy", 0.1),
 )
 
+PATCHES = "vit_tiny_patch16_224"  # what to take instead of the hybrid where patches are to overlap
+
 # 2,000 training pictures, each seen five times: some three minutes on two cores, evaluation included. The papers' rates
 # are meant for a hundred times as many steps.
 _ADAM = {"optimiser": "adam", "lr": 3e-3, "bias_lr": 1.0, "speeds": (), "nesterov": False}
@@ -77,6 +79,16 @@ def in_tier(method: Method, name: TierName, row: str | None = None) -> tuple[Any
         config = replace(config, **{part: replace(getattr(config, part), **changes)})
     beside = tier.transformer_recipe if transforms else {}
     return config, replace(method.recipe, **{**tier.recipe, **beside})
+
+
+def check_row(row: str | None, config: Any) -> None:
+    """Refuse overlapping patches that a `row` wants of a tier's transformer, whose stem is a convolutional network."""
+    stride = getattr(config, "patch_stride", None)
+    if row and stride is not None and config.backbone == HYBRID:
+        raise InputError(
+            f"--row {row} is about overlapping patches ({stride} pixels apart), and {HYBRID}, the transformer of the "
+            f"mini tier, has none of its own; give --config.backbone {PATCHES} for one that has, or --tier full"
+        )
 
 
 def row_of(method: Method, name: str) -> Any:
