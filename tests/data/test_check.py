@@ -203,10 +203,23 @@ def test_wrong_names(market: Path) -> None:
     assert [str(fault) for fault in report.faults] == [
         f"query 'query/odd{i}.png': wrong name: not understood, so left out" for i in range(4)
     ]
-    (note,) = report.notes
+    assert report.notes == ()  # said once
+    (note,) = read_set("market1501", market).notes
     assert note == (
         "query: 4 image names were not understood and left out: 'query/odd0.png', 'query/odd1.png', 'query/odd2.png', …"
     )
+
+
+def test_wrong_lines_say_what_is_wrong_with_them(market: Path) -> None:
+    (market / "new_query.txt").write_text("query/0002_c1s1_1.png\n")
+    (market / "new_gallery.txt").write_text(f"{NAMES[4]},3\n{NAMES[3]},7\n")
+    splits = read_set("re-occluded-duke", market)
+    report = check(splits)
+    assert [str(fault) for fault in report.faults] == [
+        f"gallery 'new_gallery.txt: {NAMES[3]},7': wrong line: left out: its label is '7'; write a comma and one of "
+        f"0 (unknown), 1 (ntp), 2 (npo), 3 (holistic) behind the path"
+    ]
+    assert set(splits.notes) - set(report.notes) == {note for note in splits.notes if "left out" in note} != set()
 
 
 def test_people_in_training_and_test(market: Path) -> None:

@@ -55,7 +55,7 @@ def read_set(name: str, root: Path | str | None = None) -> Splits:
         **{split: listing.samples if listing else () for split, listing in splits.items()},
         has_cameras=reading.has_cameras,
         notes=(*reading.notes, *notes_on(reading, dataset.expected[variant], dataset.distractor)),
-        strays=tuple((split, name) for split, listing in splits.items() if listing for name in listing.strays),
+        strays=tuple((split, *out) for split, listing in splits.items() if listing for out in listing.left_out),
     )
 
 

@@ -25,10 +25,17 @@ _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 class Listing(NamedTuple):
-    """The samples of one split, and the names that were `not understood` and left out of it."""
+    """The samples of one split; the names that were not understood and left out of it; the lines of a list that were
+    left out, each with its reason."""
 
     samples: tuple[Sample, ...]
     strays: tuple[str, ...] = ()
+    refused: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def left_out(self) -> tuple[tuple[str, str], ...]:
+        """Names and lines that are no samples, each with its reason: none for a name that was not understood."""
+        return (*((name, "") for name in self.strays), *self.refused)
 
 
 @dataclass(frozen=True)
@@ -241,6 +248,15 @@ def guessed(name: str, known: Collection[str]) -> str:
     return f"{f'did you mean {close[0]}? ' if close else ''}known are {', '.join(known)}"
 
 
+def notes_on_left_out(split: str, left_out: Iterable[tuple[str, str]]) -> list[str]:
+    """A sentence on the names that say nothing, and one on the lines that were left out, where there are any."""
+    names, lines = [], []
+    for what, why in left_out:
+        (lines if why else names).append(f"{what!r} ({why})" if why else repr(what))
+    kinds = ((names, "image names were not understood and"), (lines, "lines of its list were"))
+    return [f"{split}: {len(some):,} {kind} left out: {shortened(some)}" for some, kind in kinds if some]
+
+
 def notes_on(reading: Reading, counts: Counts, distractor: int | None) -> list[str]:
     """One sentence for each split that is empty, differs from the published `counts` or had names that say nothing."""
     notes = []
@@ -248,9 +264,7 @@ def notes_on(reading: Reading, counts: Counts, distractor: int | None) -> list[s
         listing: Listing | None = getattr(reading, split)
         if listing is None:
             continue
-        if listing.strays:
-            first = shortened(map(repr, listing.strays))
-            notes.append(f"{split}: {len(listing.strays):,} image names were not understood and left out: {first}")
+        notes += notes_on_left_out(split, listing.left_out)
         people, images = count_people(listing.samples, distractor), len(listing.samples)
         published = counts.get(split, (people, images))
         if published != (people, images):

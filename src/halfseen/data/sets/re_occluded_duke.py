@@ -24,8 +24,10 @@ from halfseen.types import Occlusion, Sample
 
 QUERY_LIST, GALLERY_LIST = "new_query.txt", "new_gallery.txt"
 LABELS = {Occlusion.UNKNOWN: 6_252, Occlusion.NTP: 1_992, Occlusion.NPO: 1_587, Occlusion.HOLISTIC: 8_170}
+ALLOWED = {str(label.value): label for label in LABELS}
+NAMES = ", ".join(f"{text} ({label.name.lower()})" for text, label in ALLOWED.items())
 
-_LABELLED = re.compile(r"(.*\S)\s*,\s*([0-3])")  # path,label
+_LABELLED = re.compile(r"(.*\S)\s*,\s*([^,]*)")  # path,label
 
 
 def read(root: Path, _variant: str) -> Reading:
@@ -55,18 +57,21 @@ def _resolve(root: Path, line: str, known: Set[str]) -> str:
 
 
 def _read_gallery(root: Path, known: Set[str]) -> Listing:
-    lines = read_lines(root / GALLERY_LIST)
     labels: dict[str, Occlusion] = {}
-    strays = []
-    for line in lines:
-        entry = _LABELLED.fullmatch(line)
-        name = _resolve(root, entry[1], known) if entry else ""
-        if entry and name not in labels:
-            labels[name] = Occlusion(int(entry[2]))
+    refused = []
+    for line in read_lines(root / GALLERY_LIST):
+        path, label = entry.groups() if (entry := _LABELLED.fullmatch(line)) else (line, "")
+        name = _resolve(root, path, known)
+        if label not in ALLOWED:
+            found = f"its label is {label!r}" if label else "it has no label"
+            refused.append((line, f"{found}; write a comma and one of {NAMES} behind the path"))
+        elif name in labels:
+            refused.append((line, f"named before, as {labels[name].name.lower()}, which counts; remove one"))
         else:
-            strays.append(f"{GALLERY_LIST}: {line}{' (named before)' if entry else ''}")
+            labels[name] = ALLOWED[label]
     named = place(root, labels, pid_and_camera)
-    return Listing(tuple(replace(s, occlusion=labels[s.name]) for s in named.samples), (*named.strays, *strays))
+    labelled = tuple(replace(sample, occlusion=labels[sample.name]) for sample in named.samples)
+    return Listing(labelled, named.strays, tuple((f"{GALLERY_LIST}: {line}", why) for line, why in refused))
 
 
 def _label_notes(gallery: tuple[Sample, ...]) -> list[str]:
