@@ -25,6 +25,7 @@ from halfseen.data.variants import Picture, occluded, partial, read_sample
 from halfseen.types import InputError, Occlusion, Paste, Sample, Splits
 
 FORMATS = (".jpg", ".PNG", ".bmp", ".jpeg")
+CAMERAS = {"train": {0}, "query": {0}, "gallery": {1}}  # of a manifest that names none
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 
 
@@ -148,8 +149,22 @@ def test_the_card_says_what_was_exported(edited: Splits, tmp_path: Path) -> None
 
 def test_without_cameras_query_and_gallery_are_two(splits: Splits, tmp_path: Path) -> None:
     export(replace(splits, has_cameras=False), tmp_path / "out")
-    cameras = {(row["split"], row["camid"]) for row in rows_of(tmp_path / "out")}
-    assert cameras == {("train", "1"), ("query", "0"), ("gallery", "1")}
+    cameras = {(row["split"], row["path"].split("_")[-2]) for row in rows_of(tmp_path / "out")}
+    assert cameras == {("train", "c1"), ("query", "c0"), ("gallery", "c1")}
+
+
+@pytest.mark.parametrize("has_cameras", [True, False])
+def test_the_manifest_has_cameras_where_the_set_has(has_cameras: bool, splits: Splits, tmp_path: Path) -> None:
+    export(replace(splits, has_cameras=has_cameras), tmp_path / "out")
+    again = read_set("manifest", tmp_path / "out")
+    assert again.has_cameras == has_cameras
+    assert again.notes == ()
+    camids = {split: {sample.camid for sample in samples} for split, samples in again.by_name.items()}
+    assert camids == ({"train": {1}, "query": {2}, "gallery": {1}} if has_cameras else CAMERAS)
+    pairs = list(zip(samples_of(splits), samples_of(again), strict=True))
+    assert [(s, a.pid, a.time, a.occlusion) for (s, a), _ in pairs] == [
+        (s, a.pid, a.time, a.occlusion) for _, (s, a) in pairs
+    ]
 
 
 def test_junk_keeps_its_number(splits: Splits, tmp_path: Path) -> None:

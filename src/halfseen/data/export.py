@@ -2,7 +2,8 @@
 
     bounding_box_train/ query/ bounding_box_test/    <pid>_c<camid>_<number in the split>.png or .jpg
     masks/<the same>.png     1-bit: the pixels that pasted occluders hide, for the pictures that have one
-    manifest.csv             path, pid, camid, split, time, occlusion; and occluder, covered, kept, original
+    manifest.csv             path, pid, camid (where the set has cameras), split, time, occlusion;
+                             and occluder, covered, kept, original
     keypoints.npz            where the set has one: the same points under the new names
     export.json              what was exported: set, variants, seeds, counts, version of halfseen
 
@@ -98,7 +99,7 @@ def export(
             _claim(target, _card(splits, tasks, layout, masks))
             _carry_keypoints(splits, tasks, target)
             hidden = _write_all(tasks, workers or os.cpu_count() or 1, progress)
-            _put(target / MANIFEST, _manifest(tasks, hidden))
+            _put(target / MANIFEST, _manifest(tasks, hidden, splits.has_cameras))
     except InputError:
         raise
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
@@ -260,16 +261,19 @@ def _is_whole_png(path: Path) -> bool:
     return path.is_file() and path.read_bytes().endswith(PNG_END)
 
 
-def _manifest(tasks: list[Task], hidden: list[Hidden]) -> bytes:
+def _manifest(tasks: list[Task], hidden: list[Hidden], has_cameras: bool) -> bytes:
+    """A set without cameras has none here either, so that it is scored alike: those in the names stand for splits."""
     text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(COLUMNS)
+    columns = [column for column in COLUMNS if has_cameras or column != "camid"]
+    table = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    table.writeheader()
     for task, (occluder, covered) in zip(tasks, hidden, strict=True):
         sample = task.sample
         kept = prod(1 / edit.parts for edit in sample.edits if isinstance(edit, KeepTop))
         time = "" if sample.time is None else sample.time
-        facts = (sample.pid, task.camid, task.split, time, sample.occlusion.name.lower())
-        table.writerow([task.name, *facts, occluder, covered, f"{kept:.4g}", shown(sample.name)])
+        facts = (task.name, sample.pid, task.camid, task.split, time, sample.occlusion.name.lower())
+        row = (*facts, occluder, covered, f"{kept:.4g}", shown(sample.name))
+        table.writerow(dict(zip(COLUMNS, row, strict=True)))
     return text.getvalue().encode()
 
 

@@ -250,7 +250,8 @@ def guessed(name: str, known: Collection[str]) -> str:
 
 def notes_on_left_out(split: str, left_out: Iterable[tuple[str, str]]) -> list[str]:
     """A sentence on the names that say nothing, and one on the lines that were left out, where there are any."""
-    names, lines = [], []
+    names: list[str] = []
+    lines: list[str] = []
     for what, why in left_out:
         (lines if why else names).append(f"{what!r} ({why})" if why else repr(what))
     kinds = ((names, "image names were not understood and"), (lines, "lines of its list were"))
