@@ -41,7 +41,7 @@ def page(results: Sequence[Result], queries: int = 8, bars: Bars = no_bar) -> st
         for part in _parts(results, queries):
             shown.append(part)
             progress(len(shown), count)
-    *others, last = dict.fromkeys(result.run.loaded.method.title.partition(":")[0] for result in results)
+    *others, last = dict.fromkeys(result.run.method for result in results)
     title = f"{', '.join(others)} and {last}" if others else last
     title += f" on {results[0].splits.name}"
     head = tag(
@@ -96,6 +96,7 @@ def _origin(result: Result) -> dict[str, str]:
     data = card.data
     return {
         "run": result.run.name,
+        "method": result.run.method,
         "backbone": str(card.config.get("backbone", "")),
         "pictures": f"{recipe.height}\u00a0×\u00a0{recipe.width}",
         "trained on": f"{data.get('name')}: {data.get('images', 0):,} pictures of {data.get('people', 0):,} people",

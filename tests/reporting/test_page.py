@@ -106,7 +106,7 @@ def test_runs_stand_side_by_side_on_the_same_queries(result: Result, whole: Resu
     assert list(rows) == ["parts", "whole"]
     for some in (result, whole):
         scores = some.scores["market"]
-        assert rows[some.run.name] == [f"{100 * scores.mAP:.1f}", f"{100 * scores.cmc[0]:.1f}"]
+        assert rows[some.run.name][1:] == [f"{100 * scores.mAP:.1f}", f"{100 * scores.cmc[0]:.1f}"]
     assert list(rows_of(told, "What a query costs")) == ["parts", "whole"]
     (sample,) = re.findall(r'<section id="answers".*?</section>', told, re.DOTALL)
     assert sample.count("<article") == 2
@@ -119,6 +119,21 @@ def test_the_best_of_a_column_stands_out() -> None:
     told = markup.table("t", ("run", "mAP", "note"), [["a", "9.5", "x"], ["b", "10.0", "y"]], best=[1])
     assert re.findall(r'<td class="best">(.*?)</td>', told) == ["10.0"]
     assert "best" not in markup.table("t", ("run", "mAP"), [["a", "9.5"]], best=[1])
+
+
+def test_of_equals_none_is_the_best() -> None:
+    rows = [["a", "9.5", "1.0"], ["b", "9.5", "1.0"], ["c", "9.5", "0.5"]]
+    told = markup.table("t", ("run", "mAP", "R1"), rows, best=[1, 2])
+    assert re.findall(r'<td class="best">(.*?)</td>', told) == ["1.0", "1.0"]
+
+
+def test_each_run_says_its_method_and_what_is_a_reconstruction(whole: Result, purified: Result) -> None:
+    told = page([whole, purified], queries=1)
+    assert "<h1>BoT and OGFR (reconstruction) on market1501</h1>" in told
+    for caption in ("Runs", "Side by side", "What a query costs"):
+        rows = rows_of(told, caption)
+        assert {run: cells[0] for run, cells in rows.items()} == {"whole": "BoT", "purified": "OGFR (reconstruction)"}
+    assert "<dt>method</dt><dd>OGFR (reconstruction)</dd>" in page([purified], queries=1)
 
 
 def test_pictures_are_small_and_keep_their_shape() -> None:

@@ -334,7 +334,7 @@ RECIPE = Recipe(
 
 METHOD = Method(
     name="ogfr",
-    title="OGFR, reconstructed from its abstract: what misleads is erased, what remains is taught",
+    title="OGFR (reconstruction): what misleads is erased, what remains is taught",
     config=Config,
     network=OGFR,
     embed=embed,

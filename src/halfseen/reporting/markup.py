@@ -67,9 +67,11 @@ def contents(parts: Iterable[Section]) -> str:
 
 
 def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, best: Sequence[int] = ()) -> str:
-    """Plain cells, the first of each row its name. In the columns numbered in `best` the greatest number stands out."""
+    """Plain cells, the first of each row its name. In the columns numbered in `best` the greatest number stands out,
+    where there is a smaller one."""
     rows = [list(row) for row in rows]
-    winners = {column: max(float(row[column]) for row in rows) for column in best if len(rows) > 1}
+    numbers = {column: {float(row[column]) for row in rows} for column in best}
+    winners = {column: max(found) for column, found in numbers.items() if len(found) > 1}
     head = tag("tr", *(tag("th", words(column), scope="col") for column in columns))
     body = []
     for row in rows:

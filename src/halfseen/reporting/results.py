@@ -42,6 +42,11 @@ class Run:
     checkpoint: Path | None = None
 
     @property
+    def method(self) -> str:
+        """What its method is called, in short."""
+        return self.loaded.method.title.partition(":")[0]
+
+    @property
     def look(self) -> Look:
         """How its network sees pictures."""
         return Look(augment_of(self.loaded.recipe))

@@ -46,9 +46,10 @@ def comparison(results: Sequence[Result]) -> str:
     rows = []
     for result in results:
         found = [result.scores[name] for name in names]
-        rows.append([result.run.name, *(f"{100 * share:.1f}" for s in found for share in (s.mAP, s.cmc[0]))])
-    columns = ("run", *(f"{name} {measure}" for name in names for measure in ("mAP", "R1")))
-    return table("Side by side, in per cent", columns, rows, best=range(1, len(columns)))
+        shares = (f"{100 * share:.1f}" for s in found for share in (s.mAP, s.cmc[0]))
+        rows.append([result.run.name, result.run.method, *shares])
+    columns = ("run", "method", *(f"{name} {measure}" for name in names for measure in ("mAP", "R1")))
+    return table("Side by side, in per cent", columns, rows, best=range(2, len(columns)))
 
 
 def cmc_charts(results: Sequence[Result]) -> str:
@@ -133,15 +134,15 @@ def _blind(result: Result, sides: Sequence[Encoded]) -> Scores:
 
 def cost_table(results: Sequence[Result], costs: Sequence[Cost]) -> str:
     """A row for each run: what it costs and what it finds."""
-    columns = ("run", "GFLOPs a picture", "parameters (M)", "in training (M)", "encode (ms)", "match (ms)", "R1", "mAP")
+    measured = ("GFLOPs a picture", "parameters (M)", "in training (M)", "encode (ms)", "match (ms)", "R1", "mAP")
     rows = []
     for result, spent in zip(results, costs, strict=True):
         scores = result.scores[result.protocol.name]
         millions = (f"{count / 1e6:.2f}" for count in (spent.tested, spent.trained))
         times = (f"{1000 * took:.3g}" for took in (spent.encoding, spent.matching))
         found = (f"{100 * scores.cmc[0]:.1f}", f"{100 * scores.mAP:.1f}")
-        rows.append([result.run.name, f"{spent.flops / 1e9:.3g}", *millions, *times, *found])
-    return table("What a query costs", columns, rows)
+        rows.append([result.run.name, result.run.method, f"{spent.flops / 1e9:.3g}", *millions, *times, *found])
+    return table("What a query costs", ("run", "method", *measured), rows)
 
 
 def setting_tables(run: Run) -> str:
