@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from halfseen import __version__
 from halfseen.data.files import check_name, refused, shown, whole
 from halfseen.methods import METHODS
+from halfseen.ops.kernel import UnusedError
 from halfseen.recipe import Method, Recipe
 from halfseen.types import InputError
 
@@ -149,7 +150,10 @@ def leaves(values: Plain, before: str = "") -> dict[str, Any]:
 
 def rebuilt(kind: type, saved: Plain) -> Any:
     """The dataclass of type `kind` that `plain` was made of. JSON knows no tuples: every list was one."""
-    return kind(**{name: _with_tuples(value) for name, value in saved.items()})
+    try:
+        return kind(**{name: _with_tuples(value) for name, value in saved.items()})
+    except UnusedError as told:  # which older versions let pass: it changes nothing
+        return told.config
 
 
 def _with_tuples(value: Any) -> Any:

@@ -33,7 +33,7 @@ from halfseen.nets.backbones import make_backbone
 from halfseen.nets.heads import Necks, PixelParts
 from halfseen.ops.distance import OnEmpty, VisibleParts
 from halfseen.ops.groupings import GROUPINGS, grouping_named
-from halfseen.ops.kernel import check_choice
+from halfseen.ops.kernel import check_choice, check_used
 from halfseen.ops.losses import GiltTable, gilt, gilt_table, part_triplet, pixel_parts, triplet_by_part
 from halfseen.ops.parts import grid_labels, grid_maps, part_labels, visible_by_threshold, visible_parts
 from halfseen.ops.pooling import pool
@@ -98,6 +98,8 @@ class Config:
                 f"test is {', '.join(self.test)}, and gilt gives no weight to a loss that would teach the reduction of "
                 f"{untaught[0]}; give it some, take {untaught[0]} out of test, or set reduction to none"
             )
+        check_used(self, self.visibility == "threshold", "visibility is threshold", "threshold")
+        check_used(self, self.attention == "learned", "attention is learned", "pixel_weight")
 
     def _check_numbers(self) -> None:
         reduced = self.reduction is None or self.reduction >= 1

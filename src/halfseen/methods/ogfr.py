@@ -87,6 +87,7 @@ class Config:
             if name not in WEIGHTS or not weight >= 0:
                 raise InputError(f"weights gives {name!r} {weight}; give 0 or more to one of {', '.join(WEIGHTS)}")
         object.__setattr__(self, "weights", WEIGHTS | self.weights)
+        self.agent.check_used(self)
 
     @property
     def grouping(self) -> str:

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from halfseen.nets.backbones import make_backbone
 from halfseen.nets.heads import Necks
 from halfseen.ops.distance import VisibleParts
-from halfseen.ops.kernel import check_choice
+from halfseen.ops.kernel import check_choice, check_used
 from halfseen.ops.losses import GiltTable, gilt, gilt_table, part_triplet
 from halfseen.ops.parts import stripes
 from halfseen.ops.pooling import pool
@@ -66,6 +66,7 @@ class Config:
                 f"test is {self.test}, and gilt gives reduced stripes no weight, so nothing teaches their reduction; "
                 f"give some to concat or parts, or set test to pooled"
             )
+        check_used(self, self.reduces, "gilt gives weight to concat or parts", "reduction dropout")
 
     @property
     def reduces(self) -> bool:

@@ -28,7 +28,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -39,7 +39,7 @@ from halfseen.nets.heads import Necks
 from halfseen.nets.stages import SecondStage
 from halfseen.ops.distance import Single
 from halfseen.ops.groupings import JOINTS, KEYPOINT_GROUPS, flipped_parts
-from halfseen.ops.kernel import check_choice, check_choices
+from halfseen.ops.kernel import check_choice, check_choices, check_used
 from halfseen.ops.losses import GiltTable, gilt, part_triplet
 from halfseen.ops.parts import heatmap_groups, hide, joint_maps, spatial_softmax
 from halfseen.ops.pooling import pool
@@ -82,13 +82,9 @@ class Config:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reid", check_choices("reid", self.reid, Vector))
-        check_choice("last_stage", self.last_stage, LastStage)
-        check_choice("merge", self.merge, Merge)
-        check_choice("gap", self.gap, Gap)
-        check_choice("attention", self.attention, Attention)
-        check_choice("parts_loss", self.parts_loss, PartsLoss)
-        check_choice("lengths", self.lengths, Lengths)
-        check_choice("test", self.test, Vector)
+        choices: dict[str, Any] = {"last_stage": LastStage, "merge": Merge, "gap": Gap, "attention": Attention}
+        for name, kinds in (choices | {"parts_loss": PartsLoss, "lengths": Lengths, "test": Vector}).items():
+            check_choice(name, getattr(self, name), kinds)
         weights, factors = (self.lambda_cl, self.lambda_mcl), (self.scale, self.temperature)
         if not self.reid or not all(x >= 0 for x in weights) or not all(x > 0 for x in factors):
             raise InputError(
@@ -107,6 +103,7 @@ class Config:
         own = {"global", "enhanced", "fused"} & {*self.reid} or self.lambda_cl or self.lambda_mcl  # f_G is in these
         if self.last_stage == "separate" and not own:
             raise InputError("nothing trains the last stage of the global vector; name it in reid, or share the stage")
+        check_used(self, self.parts_loss == "contrastive", "parts_loss is contrastive", "temperature")
 
     def used(self, *, training: bool) -> set[str]:
         """The vectors that something is made of: the one that is tested, and in training those that losses see."""

@@ -41,6 +41,7 @@ from halfseen.nets.heads import Necks
 from halfseen.nets.surgery import IBN
 from halfseen.ops.distance import CoarseToFine, Confidence, Cut, Distance, FineMetric, Single
 from halfseen.ops.groupings import KEYPOINT_GROUPS
+from halfseen.ops.kernel import check_used
 from halfseen.ops.losses import identity, triplet_by_part
 from halfseen.ops.parts import hide, human_mask, joint_maps, max_to_grid
 from halfseen.ops.pooling import pool
@@ -57,10 +58,8 @@ POSES: frozenset[Cue] = frozenset(("keypoints",))
 
 @dataclass(frozen=True)
 class Config:
-    """The paper's choices, and what may stand in their place.
-
-    `nearest` and what follows say how embeddings compare (see `CoarseToFine`).
-    """
+    """The paper's choices, and what may stand in their place. From `nearest` on: how embeddings compare, see
+    `CoarseToFine`."""
 
     backbone: str = "resnet50_ibn_a"  # any of timm's, or resnet50_ibn_a
     last_stride: int = 1  # of its last stage; 2 is as it was pretrained
@@ -87,6 +86,8 @@ class Config:
             )
         if not self.pose and (self.intra or self.units):
             raise InputError("without pose there are no parts to relate; set intra to False and units to 0, or keep it")
+        check_used(self, self.pose, "pose is True", "threshold margin nearest metric confidence cut unshared")
+        check_used(self, self.intra, "intra is True", "project")
 
     @property
     def test(self) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ from halfseen.nets.heads import Necks, PixelParts, Seen
 from halfseen.nets.trunk import Trunk
 from halfseen.ops.distance import VisibleParts
 from halfseen.ops.groupings import GROUPINGS, flipped_parts, grouping_named
-from halfseen.ops.kernel import check_choice, check_choices
+from halfseen.ops.kernel import check_choice, check_choices, check_used
 from halfseen.ops.losses import cosine_distillation, diversity, focal, gilt, part_triplet, pixel_parts
 from halfseen.ops.parts import grid_labels, part_labels, visible_parts
 from halfseen.ops.pooling import pool
@@ -83,9 +83,8 @@ class Config:
     seen: Seen = field(default_factory=Seen)  # what counts as seen
 
     def __post_init__(self) -> None:
-        check_choice("patches", self.patches, Patches)
-        check_choice("masks", self.masks, Masks)
-        check_choice("distillation", self.distillation, Distillation)
+        for name, kinds in {"patches": Patches, "masks": Masks, "distillation": Distillation}.items():
+            check_choice(name, getattr(self, name), kinds)
         several: dict[str, Any] = {"detached": Cut, "diversity": Diversity, "terms": Term, "test": Test}
         for name, choices in several.items():
             object.__setattr__(self, name, check_choices(name, getattr(self, name), choices))
@@ -104,9 +103,10 @@ class Config:
             raise InputError("distillation and diversity look at the teacher; add teacher to terms, or drop both")
         if not self.learns_maps and ("foreground" in terms or "pooled" in self.diversity):
             raise InputError("foreground and diversity pooled want a teacher in terms, and masks that are not fixed")
-        if self.diversity and "diversity" not in terms:
-            raise InputError(f"diversity is {', '.join(self.diversity)}, and no term; add it to terms, or drop both")
         self.seen.check_taught("visibility" in terms)
+        for name, term in {"diversity": "diversity", "distillation": "distillation", "masks": "teacher"}.items():
+            check_used(self, term in terms, f"terms have {term}", name)
+        check_used(self, terms != {"global"}, "terms have more than global", "patches background residual")
 
     @property
     def grouping(self) -> str:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from halfseen.ops.kernel import check_choice
+from halfseen.ops.kernel import check_choice, check_used
 from halfseen.types import InputError
 
 Kind: TypeAlias = Literal["trained", "random", "none"]
@@ -90,6 +90,15 @@ class Agent:
                 f"agent.baseline is {self.baseline}, and agent.credit patch, which compares with each patch kept; "
                 f"leave agent.baseline out, or set agent.credit to joint"
             )
+
+    def check_used(self, config: Any) -> None:
+        """An UnusedError where `config`, whose `agent` this is, says something of it that nobody asks for."""
+        check_used(
+            config,
+            self.kind == "trained",
+            "agent.kind is trained",
+            "agent.state agent.baseline agent.credit agent.entropy",
+        )
 
     @property
     def chance(self) -> float:

@@ -42,6 +42,31 @@ def check_choices(name: str, values: Collection[str], choices: Any) -> tuple[str
     return tuple(choice for choice in get_args(choices) if choice in values)
 
 
+class UnusedError(InputError):
+    """A field was set that nothing reads. `config` is whole all the same: networks may have been trained by it."""
+
+    def __init__(self, message: str, config: Any) -> None:
+        super().__init__(message)
+        self.config = config
+
+
+def check_used(config: Any, used: bool, where: str, names: str) -> None:
+    """The fields `names` of `config` ("state agent.rate") are as by default, or `used`, or an UnusedError.
+
+    `where` says where they would be. The last thing to check: `config` must be one that can be worked with.
+    """
+    for name in () if used else names.split():
+        of, _, field = name.rpartition(".")
+        owner = getattr(config, of) if of else config
+        value, usual = (getattr(each, field) for each in (owner, type(owner)))
+        if value != usual:
+            found, left = (", ".join(map(str, v)) or "empty" if isinstance(v, tuple) else v for v in (value, usual))
+            raise UnusedError(
+                f"{name} is {found}, which has an effect only where {where}; leave it at {left}, or change that too",
+                config,
+            )
+
+
 def check_pair(query: Embedding, gallery: Embedding) -> None:
     """Both non-empty and of the same parts and dimensions, or an InputError."""
     for name, embedding in (("query", query), ("gallery", gallery)):
