@@ -88,7 +88,10 @@ def test_evaluate_refuses(case: str, side: str, tmp_path: Path, refused: Refused
 
 OPTIONS = [
     ("--distance cosine", "the embeddings have 3 parts, and a single-vector distance takes one"),
-    ("--distance coarse-to-fine --coarse 3", "needs embeddings of at least 4 parts"),
+    (
+        "--distance coarse-to-fine --coarse 3",
+        "needs embeddings of at least 4 parts, coarse ones first, and these have 3; take 2",
+    ),
     ("--distance coarse-to-fine --nearest -1", "n is not negative"),
     ("--distance coarse-to-fine --rerank", "coarse-to-fine is a re-ranking already"),
     ("--rerank --k1 0", "k1 and k2 must be at least 1"),

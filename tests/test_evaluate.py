@@ -262,7 +262,7 @@ def test_a_protocol_whose_labels_the_gallery_lacks_is_refused(
             evaluate(query, gallery, protocols=chosen)
         assert str(caught.value) == (
             f"protocol '{protocol.name}' counts gallery images of occlusion {counted}, and the gallery has none; "
-            f"add an `occlusion` array to its file, or choose another protocol"
+            f"choose another protocol, or a gallery with such labels (in a file: the array `occlusion`)"
         )
     assert protocol.name not in evaluate(query, gallery)
     assert list(evaluate(query, gallery, protocols=[ALL])) == ["all"]

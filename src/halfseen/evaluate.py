@@ -115,7 +115,7 @@ def _check_labels(gallery: Encoded, protocols: Sequence[Protocol]) -> None:
             wanted = " or ".join(f"{o.value} ({o.name})" for o in sorted(protocol.keep))
             raise InputError(
                 f"protocol '{protocol.name}' counts gallery images of occlusion {wanted}, and the gallery has none; "
-                f"add an `occlusion` array to its file, or choose another protocol"
+                f"choose another protocol, or a gallery with such labels (in a file: the array `occlusion`)"
             )
 
 

@@ -245,7 +245,9 @@ def test_candidates_are_the_nearest_by_the_cut(
 
 def test_candidates_want_the_same_embeddings_as_distances() -> None:
     query, gallery = sample(5, 2, 3, coarse=1, fine=1)
-    with pytest.raises(InputError, match="coarse=2, n=100 needs embeddings of at least 3 parts"):
+    with pytest.raises(
+        InputError, match=r"by 2 coarse parts needs embeddings of at least 3 .* have 2; take 1 coarse or fewer"
+    ):
         next(CoarseToFine(coarse=2).candidates(query, gallery))
 
 

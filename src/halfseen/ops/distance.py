@@ -167,9 +167,9 @@ class CoarseToFine:
         check_pair(query, gallery)
         if self.coarse >= (parts := query.vectors.shape[1]):
             raise InputError(
-                f"coarse={self.coarse}, n={self.n} needs embeddings of at least {self.coarse + 1} parts, coarse ones "
-                f"first, and these have {parts} part{'s'[: parts > 1]}; "
-                + ("lower `coarse`" if parts > 1 else "use cosine instead")
+                f"coarse-to-fine by {self.coarse} coarse part{'s'[: self.coarse > 1]} needs embeddings of at least "
+                f"{self.coarse + 1} parts, coarse ones first, and these have {parts}; "
+                + (f"take {parts - 1} coarse or fewer" if parts > 1 else "compare by cosine instead")
             )
         return self._sum_of_cosines(query, gallery, self.coarse if self.cut == "sum" else 1)
 
