@@ -96,6 +96,26 @@ def test_keypoints_of_other_pictures_are_noticed(how: str, monkeypatch: pytest.M
     assert re.match(r"only \d\d % of the joints lie in their known part, so these are", check_cues(few, path).foreign)
 
 
+@pytest.mark.parametrize(("moved", "told"), [(8, 0), (28, 1), (40, 2)])
+def test_keypoints_that_are_poor_are_doubted_and_not_refused(
+    moved: int, told: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So many of forty pictures have the keypoints of another."""
+    street = read_set("street")
+    few, file = replace(street, query=(), gallery=(), train=street.train[:40]), load_keypoints(street.root / KEYPOINTS)
+    names = tuple(sample.name for sample in few.train)
+    keypoints = file.lookup(names)[0]
+    mixed = torch.cat([keypoints[:moved].roll(1, 0), keypoints[moved:]])
+    monkeypatch.setattr("halfseen.cue_checking.load_keypoints", lambda _: KeypointFile(names, mixed, "mixed"))
+    check = check_cues(few, street.root / KEYPOINTS)
+    assert (bool(check.doubted), bool(check.foreign)) == ((False, False), (True, False), (False, True))[told]
+    if told == 1:
+        said = (
+            r"only \d\d % of the joints lie in their known part, where estimators reach 80 and more; look at the worst"
+        )
+        assert re.match(said, check.doubted)
+
+
 def test_sides_that_are_changed_are_noticed() -> None:
     street = read_set("street")
     file = load_keypoints(street.root / KEYPOINTS)

@@ -24,6 +24,9 @@ from halfseen.world.labels import LIES_ON
 from halfseen.world.shapes import PART
 
 COLUMNS = 8  # of a sheet
+DOUBTED = (
+    0.6  # estimators reach four in five and more; mixed up, small pictures whose people fill them reach two in five
+)
 FOREIGN = 0.4  # joints that lie in their part are fewer only if they were mixed up: rows shifted by one leave a third
 
 
@@ -73,11 +76,24 @@ class Check:
     @property
     def foreign(self) -> str:
         """In one sentence, if these can hardly be keypoints of these pictures; known parts tell that alone."""
-        if self.agreement is None or not (seen := int(self.agreement.seen.sum())):
-            return ""
-        share = int(self.agreement.inside.sum()) / seen
-        told = f"only {100 * share:.0f} % of the joints lie in their known part, so these are hardly of these pictures"
-        return f"{told}; look at the worst, and make them anew" if share < FOREIGN else ""
+        told = f"{self._few}, so these are hardly of these pictures; look at the worst, and make them anew"
+        return told if self._share < FOREIGN else ""
+
+    @property
+    def doubted(self) -> str:
+        """In one sentence, if they are worse than those of any good estimator, but may be of these pictures."""
+        told = f"{self._few}, where estimators reach 80 and more; look at the worst before you train with these"
+        return told if FOREIGN <= self._share < DOUBTED else ""
+
+    @property
+    def _share(self) -> float:
+        """Of the seen joints, which lie in their part; 1 where nothing tells."""
+        seen = 0 if self.agreement is None else int(self.agreement.seen.sum())
+        return int(self.agreement.inside.sum()) / seen if self.agreement and seen else 1.0
+
+    @property
+    def _few(self) -> str:
+        return f"only {100 * self._share:.0f} % of the joints lie in their known part"
 
 
 def check_cues(splits: Splits, path: Path | None = None, *, progress: Progress | None = None) -> Check:

@@ -164,7 +164,10 @@ def _print_check(splits: Splits, check: Check, worst: int, sheet: Path) -> None:
         title = f"the worst {len(doubts)} of {len(check.doubts):,}, drawn in this order: {sheet}"
         printing.print_table(title, ("picture", "rules", "joints off their part"), rows, words=2)
     printing.print_line(
-        check.refusal or check.foreign or "no fault that would keep a training from using these keypoints"
+        check.refusal
+        or check.foreign
+        or check.doubted
+        or "no fault that would keep a training from using these keypoints"
     )
 
 
@@ -174,7 +177,7 @@ def _print_agreement(agreement: Agreement) -> None:
         [joint, f"{seen:,}", *(f"{100 * count / max(1, seen):.1f}" for count in (inside, mirrored))]
         for joint, (seen, inside, mirrored) in zip((*JOINTS, "all"), columns, strict=True)
     ]
-    title = "joints that are said to be seen, and whether they lie in their known part (within a pixel)"
+    title = "joints that are seen, and whether they lie in their part (within a pixel)"
     printing.print_table(title, ("joint", "seen", "in its part, %", "in the other side's, %"), rows)
 
 
