@@ -141,6 +141,13 @@ def test_cues_check_compares_and_draws(root: Path, run: Run) -> None:
     assert read_image("cues-worst.png").shape == (3, 264, 3 * 179)
 
 
+def test_what_cues_check_prints_fits_a_terminal_of_80_columns(run: Run) -> None:
+    code, said, _ = run("cues", "check", "street", "--worst", 1)
+    assert code == 0
+    assert "\nimpossible skeletons\n" in said
+    assert [line for line in said.splitlines() if len(line) > 80] == []
+
+
 def test_cues_check_ends_with_1_where_a_training_would_be_refused(root: Path, run: Run) -> None:
     run("cues", "make", "market1501", "--root", root, *ALONE)
     file = load_keypoints(root / "keypoints.npz")

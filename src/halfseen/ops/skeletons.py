@@ -20,9 +20,9 @@ CROSSED = 0.03  # of the person's height by which left and right must be apart t
 # What each rule calls impossible; of all joints and limbs only those count that are seen.
 RULES = {
     "outside": "a joint lies outside the picture",
-    "long limb": f"a limb is more than {TOO_LONG:g} times as long as the other limbs let expect",
+    "long limb": f"a limb is over {TOO_LONG:g} times as long as others let expect",
     "crossed": "shoulders and hips face opposite ways",
-    "upside down": "the shoulders lie below the hips, or the hips below both ankles",
+    "upside down": "shoulders lie below hips, or hips below both ankles",
     "collapsed": f"all joints lie within {TOO_SMALL:.0%} of the picture's height",
 }
 
