@@ -6,6 +6,8 @@ import hashlib
 import os
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from halfseen.gallery.indexing.patterns import Named, Pattern
@@ -75,6 +77,13 @@ def test_a_table_tells_camera_time_and_track(folder: Path) -> None:
         (str(table), Named("", 12.5)),
         (str(folder / "a/film.mp4"), Named("yard")),
     ]
+
+
+def test_numbers_in_parquet_are_seconds_and_compact_dates_are_dates(folder: Path) -> None:
+    """Of 2024.0 nothing but 2024 is left when a row is read, so nobody could write seconds there."""
+    table = folder / "list.parquet"
+    pq.write_table(pa.table({"path": ["a/1.JPG", "b/2.jpg"], "time": [2024.0, 20240531.0]}), table)
+    assert [source.named.time for source in find([table]).sources] == [2024.0, 1_717_113_600.0]
 
 
 @pytest.mark.parametrize(

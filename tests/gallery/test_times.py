@@ -27,16 +27,54 @@ NOON = 1_717_156_800.0  # 2024-05-31, twelve o'clock
         ("2024-05-31T14:00+02:00", NOON),
         ("2024-05-31T12:00Z", NOON),
         ("20240531T120000", NOON),
+        ("20240531", NOON - 12 * 3600),
+        ("12", 12.0),
+        ("300", 300.0),
+        ("1899", 1899.0),
+        ("2101", 2101.0),
+        ("2024.0", 2024.0),
+        ("18991231", 18_991_231.0),
+        ("21010101", 21_010_101.0),
     ],
 )
 def test_dates_and_numbers_are_read(text: str, seconds: float) -> None:
     assert read_time(text, "here") == seconds
 
 
-@pytest.mark.parametrize("text", ["", "noon", "nan", "inf", "2024-02-30", "31.05.2024", "1e999", "9999-99-99"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "noon",
+        "nan",
+        "inf",
+        "2024-02-30",
+        "31.05.2024",
+        "1e999",
+        "9999-99-99",
+        "20240230",
+        "202405311745",
+        "20240531174510",
+    ],
+)
 def test_what_is_no_time_is_refused_with_its_place(text: str) -> None:
     with pytest.raises(InputError, match=r"^--since: .* is no time; write 2024-05-31, "):
         read_time(text, "--since")
+
+
+@pytest.mark.parametrize("text", ["1900", "2024", " 2100 "])
+def test_a_year_alone_is_not_taken_for_half_an_hour_of_1970(text: str) -> None:
+    year = text.strip()
+    with pytest.raises(InputError) as raised:
+        read_time(text, "--since")
+    assert str(raised.value) == (
+        f"--since: {text!r} may be a year or seconds; write a date such as {year}-05-31, or {year}.0 for seconds"
+    )
+    assert read_time(text, "row 1", years=False) == float(text)
+
+
+def test_a_date_alone_ends_with_its_day_however_it_is_written() -> None:
+    assert read_time("20240531", "here", last=True) == read_time("2024-05-31", "here", last=True) == NOON + 43_199.999
 
 
 def test_a_zone_counts_and_none_is_as_it_stands() -> None:

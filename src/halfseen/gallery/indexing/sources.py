@@ -174,7 +174,7 @@ def _add_table(found: Found, table: Path) -> None:
         path = Path(os.path.abspath(table.parent / path_in(row)))  # noqa: PTH100
         if path.suffix.lower() not in PICTURES + FILMS:
             raise row.refuse("path", f"{shown(path)} ends neither as a picture nor as a film; list such files only")
-        _keep(found, path, table, Named(row.text("camera"), _time(row), row.text("track")))
+        _keep(found, path, table, Named(row.text("camera"), _time(row, table), row.text("track")))
 
 
 def _keep(found: Found, path: Path, by: Path, named: Named) -> None:
@@ -187,6 +187,7 @@ def _keep(found: Found, path: Path, by: Path, named: Named) -> None:
     found.sources.append(Source(path, str(path if path.suffix.lower() in FILMS else by), named))
 
 
-def _time(row: Row) -> float | None:
-    text = row.text("time")
-    return read_time(text, f"{row.place}, column time") if text else None
+def _time(row: Row, table: Path) -> float | None:
+    """Parquet has a type for dates: its numbers are seconds, and of 2024.0 nothing but 2024 is left by now."""
+    text, years = row.text("time"), table.suffix.lower() != ".parquet"
+    return read_time(text, f"{row.place}, column time", years=years) if text else None

@@ -15,24 +15,42 @@ from halfseen.types import InputError
 
 FIRST = date(1970, 1, 1).toordinal()
 OF_FILM = " into the film"
+YEARS = range(1900, 2101)  # with such a one digits begin that are a date: as seconds they would be a day of 1970
+TOGETHER = tuple(map(len, ("20240531", "202405311745", "20240531174510")))  # of which only the first is ISO 8601
 
 
-def read_time(text: str, where: str, *, last: bool = False) -> float:
+def read_time(text: str, where: str, *, last: bool = False, years: bool = True) -> float:
     """`text` is a number of seconds, or a date with or without a time as ISO 8601 has it; `where` it stands.
 
-    A date alone is its first moment, or the `last`.
+    A date alone is its first moment, or the `last`. What may be one of the `years` is refused, rather than taken for
+    half an hour of 1970.
     """
+    words = text.strip()
+    in_years = words.isascii() and words.isdigit() and int(words[:4]) in YEARS
+    if years and in_years and len(words) == len("2024"):
+        raise InputError(
+            f"{where}: {text!r} may be a year or seconds; write a date such as {words}-05-31, or {words}.0 for seconds"
+        )
     try:
-        seconds = float(text)
+        if in_years and len(words) in TOGETHER:
+            return _moment(words, last)
+        seconds = float(words)
     except ValueError:
         try:
-            alone = len(text.strip()) == len("2024-05-31")
-            return since_1970(datetime.fromisoformat(text.strip())) + (DAY - 0.001) * (last and alone)
+            return _moment(words, last)
         except (ValueError, OverflowError):
             seconds = math.nan
     if not math.isfinite(seconds):
         raise InputError(f"{where}: {text!r} is no time; write 2024-05-31, 2024-05-31 17:45:10, or a number of seconds")
     return seconds
+
+
+def _moment(words: str, last: bool) -> float:
+    """Of a date with or without a time; what has digits enough for both wants something between the two."""
+    if words.isdigit() and len(words) > len("20240531"):
+        raise ValueError("a date and a time in one word")
+    alone = words.isdigit() or len(words) == len("2024-05-31")
+    return since_1970(datetime.fromisoformat(words)) + (DAY - 0.001) * (last and alone)
 
 
 def since_1970(moment: datetime) -> float:

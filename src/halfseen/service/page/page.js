@@ -166,8 +166,8 @@ async function leaf(signal, start = 0) {
 function where() {
   const { cameras, sources, since, until } = state.where;
   const words = [...[...cameras].map((key) => ["cameras", key]), ...[...sources].map((key) => ["sources", key])];
-  if (since !== null) words.push(["since", since]);
-  if (until !== null) words.push(["until", until]);
+  if (since !== null) words.push(["since", since.toFixed(3)]); // 2024 alone may be a year
+  if (until !== null) words.push(["until", until.toFixed(3)]);
   return words;
 }
 
