@@ -104,8 +104,8 @@ class Search:
         unlike = [read_image(path) for path in self.unlike]
         named = numbers_of(gallery.model.parts)  # as in the table, or the model
         parts = [named[_among("part", name.lower(), named, most=len(named))] for name in self.part]
-        since = read_time(self.since, "--since") if self.since else None
-        until = read_time(self.until, "--until", last=True) if self.until else None
+        since = None if self.since is None else read_time(self.since, "--since")
+        until = None if self.until is None else read_time(self.until, "--until", last=True)
         if since is not None and until is not None and since > until:
             raise InputError(f"--since {self.since} is later than --until {self.until}; exchange the two")
         return Ask(

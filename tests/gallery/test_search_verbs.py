@@ -330,6 +330,8 @@ def test_what_cannot_be_searched_is_one_sentence(
         "search", "who.png", *words, "--camera", "roof"
     )
     assert "--since: 'noon' is no time" in refused("search", "who.png", *words, "--since", "noon")
+    for name in ("--since", "--until"):  # a variable of a script that was never set
+        assert f"{name}: '' is no time; write 2024-05-31" in refused("search", "who.png", *words, name, "")
     assert "--since 2024-06-01 is later than --until 10; exchange the two" in refused(
         "search", "who.png", *words, "--since", "2024-06-01", "--until", 10
     )
