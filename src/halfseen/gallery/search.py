@@ -10,7 +10,8 @@ As 1 − cos is linear, this is the product with one vector, Σ v·direction, an
 **Negative pictures** push back what is nearer to one of them than to the person, by PUSH times the difference of the
 distances; each is another person, so the nearest counts. All others keep their distance.
 
-**Re-ranking** orders the first answers anew by k-reciprocal neighbours among themselves and the pictures.
+**Re-ranking** orders the first answers anew by k-reciprocal neighbours among themselves and the pictures. It changes
+nothing but the order: distances stay what they are without it.
 """
 
 from __future__ import annotations
@@ -186,13 +187,13 @@ class Search:
         return loaded.calibration.chance(signs, len(loaded.ids))
 
     def _rerank(self, ask: Ask, row: int, count: int, found: Found, chances: Tensor) -> int:
-        """Order the first `count` answers of a `row` anew; tells how many are still there."""
+        """Order the first `count` answers of a `row` anew, each with all that was found of it; tells how many are still
+        there."""
         distances = self._reranked(ask, found.ids[row, :count])
         order = distances.sort(stable=True).indices
         order = order[distances[order] < EMPTY]
         for column in (*found, chances):
             column[row, : len(order)] = column[row][order]
-        found.distances[row, : len(order)] = distances[order]
         return len(order)
 
     def _reranked(self, ask: Ask, ids: Tensor) -> Tensor:

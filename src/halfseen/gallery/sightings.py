@@ -110,8 +110,8 @@ class Sighting:
     """One answer: the stored image `id` at `rank` (from 1), and why it is there.
 
     `parts` are the cosine distances of the parts, None where not both sides show the part; `seen` is how far both show
-    it, v_q·v_g. `distance` is the mean of `parts` weighted by `seen`, plus what negative pictures push it back by;
-    after re-ranking it is the re-ranked distance. `confidence` is the chance that this is the person, None if the
+    it, v_q·v_g. `distance` is the mean of `parts` weighted by `seen`, plus what negative pictures push it back by,
+    whatever order re-ranking brings. `confidence` is the chance that this is the person, None if the
     gallery was never calibrated. `fact` comes without its thumbnail, which `Gallery.rows` has.
     """
 

@@ -117,7 +117,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Answers:
-    """What was found, nearest first."""
+    """What was found, nearest first; in another order, with the same distances, where `rerank` was asked for."""
 
     queries: list[Query]
     answers: list[Answer]

@@ -87,7 +87,7 @@ class Service:
         return maps_from((await self._look(Upload(data, WHOLE), "the picture")).maps)
 
     async def search(self, request: Request, wish: Annotated[asking.Wish, Depends(asking.wish_of)]) -> Answers:
-        """Where is the person of these pictures and sightings? The answers are sorted, the nearest first."""
+        """Where is the person of these pictures and sightings? The nearest comes first, unless `rerank` is said."""
         begin = perf_counter()
         await self._fresh()
         where = self._where(wish)
