@@ -91,15 +91,40 @@ def test_numbers_in_parquet_are_seconds_and_compact_dates_are_dates(folder: Path
     [
         ("file\na.jpg\n", "there is no column path"),
         ("path\n", "holds no rows"),
-        ("path,time\na.jpg,noon\n", "line 2, column time: 'noon' is no time"),
-        ("path\nnotes.txt\n", "ends neither as a picture nor as a film"),
-        ("path\na.jpg,b\n", "line 2: 2 cells under a header of 1"),
+        ('path\n"a.jpg\n', "line 2: broken table"),
     ],
 )
 def test_a_table_with_a_fault_is_refused_with_its_place(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(InputError, match=said):
         find([tmp_path / "t.csv"])
+
+
+def test_a_bad_row_of_a_table_leaves_out_that_row_alone(folder: Path) -> None:
+    table = folder / "list.csv"
+    rows = (
+        "a/1.JPG,31.5.2024",
+        "b/2.jpg,2024-05-31",
+        "a/notes.txt,",
+        ",12",
+        "c/deep/5.png,2024",
+        "a/film.mp4",
+        "x.jpg,",
+    )
+    table.write_text("\n".join(("path,time", *rows)))
+    found = find([table])
+    assert names(folder, [source.path for source in found.sources]) == ["b/2.jpg", "x.jpg"]
+    assert sorted(fault.removeprefix(f"'{table}', line ").partition(";")[0] for fault in found.faults) == [
+        "2, column time: '31.5.2024' is no time",
+        f"4, column path: {folder / 'a/notes.txt'} ends neither as a picture nor as a film",
+        "5, column path: '' is no path",
+        "6, column time: '2024' may be a year or seconds",
+        "7: 1 cells under a header of 2 ('path', 'time')",
+    ]
+    pq.write_table(pa.table({"path": ["a/1.JPG", "b/2.jpg"], "time": ["noon", "12"]}), folder / "list.parquet")
+    found = find([folder / "list.parquet"])
+    assert [source.path.name for source in found.sources] == ["2.jpg"]
+    assert found.faults[0].startswith(f"'{folder / 'list.parquet'}', row 1, column time: 'noon' is no time; write")
 
 
 def test_what_is_nothing_of_that_is_refused(tmp_path: Path) -> None:

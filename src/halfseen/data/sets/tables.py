@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,6 +21,8 @@ OCCLUSIONS = {str(int(o)): o for o in Occlusion} | {o.name.lower(): o for o in O
 
 _INTEGER = re.compile(r"(-?[0-9]{1,18})(\.0*)?")  # fits 64 bits; 1.0 is what tools write where others are missing
 _EXACT = 2**53  # up to here every whole number is a float
+
+Cells: TypeAlias = tuple[str, list[str], list[str]]  # where a row stands, the table's header, and what is in the row
 
 
 class Columns(NamedTuple):
@@ -75,10 +77,20 @@ def occlusion_in(row: Row) -> Occlusion:
     return OCCLUSIONS[text]
 
 
-def read_rows(path: Path, columns: Columns) -> list[Row]:
-    """The rows of the table at `path`, at least one, each with a cell for each column of its header."""
-    rows = list((_parquet_rows if path.suffix.lower() == ".parquet" else _csv_rows)(path, columns))
-    if not rows:
+def read_rows(path: Path, columns: Columns, bad: list[str] | None = None) -> list[Row]:
+    """The rows of the table at `path`, at least one, each with a cell for each column of its header.
+
+    What is wrong with single rows is added to `bad`, if that is given, and they are left out.
+    """
+    rows = []
+    for place, header, cells in (_parquet_rows if path.suffix.lower() == ".parquet" else _csv_rows)(path, columns):
+        try:
+            rows.append(checked_row(place, header, cells, columns))
+        except InputError as error:
+            if bad is None:
+                raise
+            bad.append(str(error))
+    if not rows and not bad:
         every = ", ".join(columns.needed + columns.optional)
         raise InputError(f"{str(path)!r} holds no rows; give it one for each picture, with {every}")
     return rows
@@ -99,7 +111,7 @@ def checked_row(place: str, header: list[str], cells: list[str], columns: Column
     return row
 
 
-def _csv_rows(path: Path, columns: Columns) -> Iterator[Row]:
+def _csv_rows(path: Path, columns: Columns) -> Iterator[Cells]:
     try:
         text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
     except OSError as error:
@@ -115,7 +127,7 @@ def _csv_rows(path: Path, columns: Columns) -> Iterator[Row]:
             if not any(map(str.strip, cells)):
                 continue
             if header:
-                yield checked_row(place, header, cells, columns)
+                yield place, header, cells
             header = header or _checked_header(place, cells, columns)
     except csv.Error as error:
         raise InputError(
@@ -123,7 +135,7 @@ def _csv_rows(path: Path, columns: Columns) -> Iterator[Row]:
         ) from error
 
 
-def _parquet_rows(path: Path, columns: Columns) -> Iterator[Row]:
+def _parquet_rows(path: Path, columns: Columns) -> Iterator[Cells]:
     try:
         with pq.ParquetFile(path) as file:
             table = file.read()
@@ -134,7 +146,7 @@ def _parquet_rows(path: Path, columns: Columns) -> Iterator[Row]:
     header = _checked_header(f"{str(path)!r}", names, columns)
     texts = [map(_text, column) for column in table.columns]
     for number, cells in enumerate(zip(*texts, strict=True), 1):
-        yield checked_row(f"{str(path)!r}, row {number}", header, list(cells), columns)
+        yield f"{str(path)!r}, row {number}", header, list(cells)
 
 
 def _text(value: Any) -> str:

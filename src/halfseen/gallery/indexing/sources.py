@@ -170,11 +170,17 @@ def _add(found: Found, path: Path, by: Path, patterns: Sequence[Pattern]) -> Non
 
 
 def _add_table(found: Found, table: Path) -> None:
-    for row in read_rows(table, COLUMNS):
-        path = Path(os.path.abspath(table.parent / path_in(row)))  # noqa: PTH100
-        if path.suffix.lower() not in PICTURES + FILMS:
-            raise row.refuse("path", f"{shown(path)} ends neither as a picture nor as a film; list such files only")
-        _keep(found, path, table, Named(row.text("camera"), _time(row, table), row.text("track")))
+    """What is wrong with one row is no reason not to use the others."""
+    for row in read_rows(table, COLUMNS, found.faults):
+        try:
+            path = Path(os.path.abspath(table.parent / path_in(row)))  # noqa: PTH100
+            if path.suffix.lower() not in PICTURES + FILMS:
+                raise row.refuse("path", f"{shown(path)} ends neither as a picture nor as a film; list such files only")
+            named = Named(row.text("camera"), _time(row, table), row.text("track"))
+        except InputError as fault:
+            found.faults.append(str(fault))
+        else:
+            _keep(found, path, table, named)
 
 
 def _keep(found: Found, path: Path, by: Path, named: Named) -> None:
