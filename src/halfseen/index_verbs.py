@@ -82,6 +82,7 @@ class Index:
             again=self.again,
             bars=printing.progress_bar,
             say=lambda fault: printing.print_note(f"{'in part' if TAKEN in fault else 'left out'}: {fault}"),
+            note=lambda note: printing.print_note(f"note: {note}"),
         )
         if self.watch and self.again:
             raise InputError("--again is for one time; leave out --watch, and watch afterwards")

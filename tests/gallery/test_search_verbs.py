@@ -105,6 +105,18 @@ def test_an_index_that_could_use_nothing_ends_with_2(tmp_path: Path, weights: Pa
     assert "--again is for one time" in refused("index", tmp_path, "--gallery", "g", "--watch", "--again")
 
 
+def test_columns_that_are_not_read_are_a_note_and_no_fault(folder: Path, weights: Path, run: Run) -> None:
+    table = folder / "list.csv"
+    table.write_text("path,cam\nhall/20240531_120001_p0.png,gate\n")
+    code, said, err = run("index", table, "--gallery", "g", "--model", weights)
+    assert (code, err) == (
+        0,
+        f"note: {table}: columns that are not read: 'cam'; read are path, camera, time, track: rename it if one "
+        f"of these is meant\n",
+    )
+    assert "fault" not in said
+
+
 def test_index_of_a_film(folder: Path, weights: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[Any, ...]] = []
 

@@ -100,6 +100,28 @@ def test_a_table_with_a_fault_is_refused_with_its_place(tmp_path: Path, text: st
         find([tmp_path / "t.csv"])
 
 
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        (
+            "path,cam,Zeit",
+            "columns that are not read: 'cam', 'zeit'; read are path, camera, time, track: rename it",
+        ),
+        ("path,camera,time,track,height", None),  # nothing is missing
+        ("path,Camera ", None),
+        ("path,camera,", None),
+    ],
+)
+def test_columns_that_may_be_meant_to_be_others_are_told(folder: Path, header: str, said: str | None) -> None:
+    table = folder / "list.csv"
+    row = "a/1.JPG" + "," * header.count(",")
+    table.write_text(f"{header}\n{row}\n{row}\n")
+    found = find([table])
+    assert (len(found.sources), found.faults) == (1, [])
+    assert [said in note for note in found.notes if said] == [True] * bool(said)
+    assert len(found.notes) == bool(said)
+
+
 def test_a_bad_row_of_a_table_leaves_out_that_row_alone(folder: Path) -> None:
     table = folder / "list.csv"
     rows = (

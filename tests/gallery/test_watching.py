@@ -110,6 +110,22 @@ def test_a_folder_may_be_away_for_a_moment(tmp_path: Path, model: Model, monkeyp
     assert len(gallery) == 2
 
 
+def test_columns_that_are_not_read_are_told_once(tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, notes = tmp_path / "set", list[str]()
+    folder.mkdir()
+    save_image(folder / "a.png", person(0, 0))
+    table = folder / "list.csv"
+    table.write_text("path,cam\na.png,gate\n")
+
+    def more() -> None:
+        save_image(folder / "b.png", person(1, 0))
+        table.write_text("path,cam\na.png,gate\nb.png,gate\n")
+
+    reports, _ = watched(table, model, [None, None, more, None, None], monkeypatch, note=notes.append)
+    assert [report.added for report in reports] == [1, 1]
+    assert [note.partition(";")[0] for note in notes] == [f"{table}: columns that are not read: 'cam'"]
+
+
 def test_a_fault_is_told_once_and_a_mended_file_is_taken(
     tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,8 +42,8 @@ class Settings:
 
     `patterns` read names. Films are looked at each `every` seconds, by the `detector` (with `weights`, if it is a
     network) for people at least `smallest` of a frame tall; a passage becomes at most `crops` crops. `batch` crops are
-    encoded together. `again`: what is known, or was forgotten, too, instead of what is stored of it. `bars` and `say`
-    are for the person who waits.
+    encoded together. `again`: what is known, or was forgotten, too, instead of what is stored of it. `bars`, `say` (of
+    what is left out) and `note` (of what may be meant otherwise) are for the person who waits.
     """
 
     patterns: tuple[Pattern, ...] = ()
@@ -56,6 +56,7 @@ class Settings:
     again: bool = False
     bars: Bars = no_bar
     say: Say = say_nothing
+    note: Say = say_nothing
 
     def __post_init__(self) -> None:
         if not 0.02 <= self.every <= 1:
@@ -122,6 +123,8 @@ class Indexing:
 
     def run(self, found: Found) -> Report:
         began = time.monotonic()
+        for note in found.notes:
+            self.settings.note(note)
         for fault in found.faults:
             self._leave_out(fault)
         try:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from halfseen.data.files import shown
+from halfseen.data.sets.folders import shortened
 from halfseen.data.sets.tables import Columns, Row, path_in, read_rows
 from halfseen.gallery.indexing.patterns import Named, Pattern, read_name
 from halfseen.gallery.indexing.times import read_time
@@ -66,11 +67,13 @@ class Source:
 
 @dataclass
 class Found:
-    """`strays` are the files that no pattern fits; `faults` are sentences about all that is left out."""
+    """`strays` are the files that no pattern fits; `faults` are sentences about all that is left out, and `notes` about
+    what may have been meant otherwise."""
 
     sources: list[Source] = field(default_factory=list)
     strays: list[Path] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def films(self) -> list[Source]:
@@ -171,7 +174,9 @@ def _add(found: Found, path: Path, by: Path, patterns: Sequence[Pattern]) -> Non
 
 def _add_table(found: Found, table: Path) -> None:
     """What is wrong with one row is no reason not to use the others."""
-    for row in read_rows(table, COLUMNS, found.faults):
+    rows = read_rows(table, COLUMNS, found.faults)
+    _look_at_columns(found, table, rows)
+    for row in rows:
         try:
             path = Path(os.path.abspath(table.parent / path_in(row)))  # noqa: PTH100
             if path.suffix.lower() not in PICTURES + FILMS:
@@ -181,6 +186,18 @@ def _add_table(found: Found, table: Path) -> None:
             found.faults.append(str(fault))
         else:
             _keep(found, path, table, named)
+
+
+def _look_at_columns(found: Found, table: Path, rows: Sequence[Row]) -> None:
+    """Where one that is read is not there, another may be meant to be it: `cam` for `camera`."""
+    has = dict.fromkeys(name for row in rows[:1] for name in row.cells)
+    others = shortened((repr(name) for name in has if name and name not in COLUMNS.needed + COLUMNS.optional), 9)
+    lacks = [name for name in COLUMNS.optional if name not in has]
+    if others and lacks:
+        every = ", ".join(COLUMNS.needed + COLUMNS.optional)
+        found.notes.append(
+            f"{shown(table)}: columns that are not read: {others}; read are {every}: rename it if one of these is meant"
+        )
 
 
 def _keep(found: Found, path: Path, by: Path, named: Named) -> None:

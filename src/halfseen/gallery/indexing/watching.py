@@ -47,11 +47,12 @@ def watch(
 
     while True:
         ready = files.ready(found.sources, time.monotonic())
-        faults = [fault for fault in found.faults if fault not in said]
-        said.update(faults)
+        faults, notes = ([each for each in some if each not in said] for some in (found.faults, found.notes))
         try:
             if ready or faults:
-                report = Indexing(gallery, model, replace(settings, say=once)).run(Found(ready, faults=faults))
+                said.update(faults, notes)
+                new = Found(ready, faults=faults, notes=notes)
+                report = Indexing(gallery, model, replace(settings, say=once)).run(new)
                 files.try_again(report.unread, time.monotonic())
                 tell(report)
         except InputError as error:
