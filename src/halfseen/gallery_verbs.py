@@ -6,10 +6,8 @@ What needs the extra `search` is imported when it is needed.
 from __future__ import annotations
 
 import json
-import os
 import stat
 import time
-from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +18,7 @@ from tyro.conf import Positional, UseAppendAction
 from halfseen import printing
 from halfseen.data.files import shown, whole
 from halfseen.data.finding import read_named
-from halfseen.data.sets.folders import shortened
+from halfseen.gallery.origins import source_among, why_no_source
 from halfseen.gallery.places import Place, local
 from halfseen.printing import counted
 from halfseen.types import InputError
@@ -68,7 +66,7 @@ class Forget:
     """The id of a sighting of that person, as `halfseen search` prints it; the rest of its passage goes too. May be
     repeated."""
     source: str | None = None
-    """A film, or the folder or table that pictures were indexed from."""
+    """A film, or the folder or table of pictures as it was given to `halfseen index`."""
     before: str | None = None
     """All that is older than this time: 2024-05-31 or '2024-05-31 17:45:10', or a number of seconds."""
     days: float | None = None
@@ -89,7 +87,7 @@ class Forget:
         if self.days is not None:
             before = time.time() - self.days * DAY
         known = gallery.count("source")
-        source = None if self.source is None else _among(self.source, known)
+        source = None if self.source is None else source_among(self.source, known)
         there = {*gallery.table(["source"], self.person)["_rowid"].to_pylist()} if self.person else set()
         count = gallery.forget(person=self.person or None, source=source, before=before)
         # only now: a forgetting that was broken off is ended by itself
@@ -100,8 +98,8 @@ class Forget:
                 f"--person {strangers[0]}: there is no such sighting{others}; `halfseen search` prints ids"
             )
         if source is not None and source not in known:
-            has = shortened(map(shown, known))
-            raise InputError(f"--source {shown(source)}: nothing in this gallery is from there; it has {has}")
+            why = why_no_source(source, known, narrow="or --person to forget some of it")
+            raise InputError(f"--source {shown(source)}: {why}")
         if self.json:
             printing.print_line(json.dumps({"forgotten": count, "holds": len(gallery)}))
         else:
@@ -259,11 +257,6 @@ def _open(place: Place) -> Gallery:
     from halfseen.gallery.store import Gallery  # noqa: PLC0415  (an extra)
 
     return Gallery.open(place)
-
-
-def _among(name: str, known: Collection[str]) -> str:
-    """The source `name` as a gallery that has those `known` calls it: it may be named from where one is."""
-    return next((each for each in (name, os.path.abspath(name)) if each in known), name)  # noqa: PTH100
 
 
 def _told(gallery: Gallery) -> dict[str, Any]:

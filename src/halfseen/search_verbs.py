@@ -50,7 +50,7 @@ class Search:
     camera: UseAppendAction[tuple[str, ...]] = ()
     """Only sightings before this camera. May be repeated."""
     source: UseAppendAction[tuple[str, ...]] = ()
-    """Only sightings from this film or folder. May be repeated."""
+    """Only sightings from this film, or this folder or table as it was given to `halfseen index`. May be repeated."""
     since: str | None = None
     """Only sightings at this time or later: 2024-05-31 or '2024-05-31 17:45:10', or a number of seconds."""
     until: str | None = None
@@ -152,10 +152,17 @@ class Search:
 
 
 def _names(what: Literal["camera", "source"], wanted: Sequence[str], gallery: Gallery) -> frozenset[str] | None:
-    """`wanted` as the gallery has it: sources may be named from where one is."""
+    """`wanted` as the gallery has it."""
     known = gallery.count(what) if wanted else {}
-    whole = [name if name in known or what == "camera" else os.path.abspath(name) for name in wanted]  # noqa: PTH100
-    return frozenset(_among(what, name, known) for name in whole) or None
+    return frozenset(_source(name, known) if what == "source" else _among(what, name, known) for name in wanted) or None
+
+
+def _source(name: str, known: Collection[str]) -> str:
+    from halfseen.gallery.origins import source_among, why_no_source  # noqa: PLC0415
+
+    if (source := source_among(name, known)) not in known:
+        raise InputError(f"--source {shown(name)}: {why_no_source(name, known, narrow='and --camera to narrow it')}")
+    return source
 
 
 def _among(what: str, name: str, known: Collection[str], most: int = 3) -> str:

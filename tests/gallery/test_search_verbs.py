@@ -341,6 +341,13 @@ def test_what_cannot_be_searched_is_one_sentence(
     assert "--camera roof: there is none in this gallery; it has 'gate', 'hall'" in refused(
         "search", "who.png", *words, "--camera", "roof"
     )
+    within = refused("search", "who.png", *words, "--source", "set/gate")
+    assert (
+        f"--source set/gate: it lies in {tmp_path / 'set'}, which was indexed as one source; give that, and" in within
+    )
+    assert "--source sett: nothing in this gallery is from there; it has " in refused(
+        "search", "who.png", *words, "--source", "sett"
+    )
     assert "--since: 'noon' is no time" in refused("search", "who.png", *words, "--since", "noon")
     for name in ("--since", "--until"):  # a variable of a script that was never set
         assert f"{name}: '' is no time; write 2024-05-31" in refused("search", "who.png", *words, name, "")
@@ -415,6 +422,9 @@ def test_forgetting_by_source_and_time(gallery: Path, run: Run, refused: Refused
     assert "give a person, a source or a time" in refused("gallery", "forget", gallery)
     assert "give one of them" in refused("gallery", "forget", gallery, "--days", 3, "--before", "2024-05-31")
     assert "nothing in this gallery is from there" in refused("gallery", "forget", gallery, "--source", "sett")
+    within = refused("gallery", "forget", gallery, "--source", "set/gate/", "--days", 0)
+    assert "--source set/gate/: it lies in" in within
+    assert "give that, or --person to forget some of it" in within
     assert json.loads(run("gallery", "forget", gallery, "--source", "set", "--json")[1]) == {"forgotten": 4, "holds": 0}
 
 
