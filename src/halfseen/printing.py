@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
@@ -16,16 +17,22 @@ from halfseen.types import Scores
 RANKS = (1, 3, 5, 10)
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1) -> None:
-    """A table whose first `words` columns are words and whose other columns are numbers."""
+def print_table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1, ends: int = 0
+) -> None:
+    """A table whose first `words` and last `ends` columns are words and whose other columns are numbers."""
     cells = [list(columns), *(list(row) for row in rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
-    lines = [
-        "  ".join(c.ljust(w) if i < words else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
-        for row in cells
-    ]
+    widths = [max(cell_len(row[i]) for row in cells) for i in range(len(columns))]
+    numbers = range(words, len(columns) - ends)
+    lines = ["  ".join(_padded(cell, widths[i], i in numbers) for i, cell in enumerate(row)) for row in cells]
     for line in ([title] if title else []) + [line.rstrip() for line in lines]:
         print_line(line)
+
+
+def _padded(cell: str, width: int, number: bool) -> str:
+    """As wide as `width` characters of a terminal, which gives two to each of Chinese, and none to some accents."""
+    blanks = " " * (width - cell_len(cell))
+    return blanks + cell if number else cell + blanks
 
 
 def counted(count: int, what: str) -> str:

@@ -175,21 +175,24 @@ def _among(what: str, name: str, known: Collection[str], most: int = 3) -> str:
 
 
 def _print_table(found: Sequence[Sighting], parts: Sequence[str]) -> None:
-    """A row for each answer, the columns of the parts being their distances: · where not both sides show one."""
+    """A row for each answer, the columns of the parts being their distances: · where not both sides show one.
+
+    What lies in the current folder is called as from there."""
     from halfseen.gallery.indexing.times import shown_moment  # noqa: PLC0415
     from halfseen.gallery.parts import label_of  # noqa: PLC0415
 
     sure = any(sighting.confidence is not None for sighting in found)
-    rows = []
+    rows, here = [], Path.cwd()
     for sighting in found:
         fact, chance = sighting.fact, sighting.confidence
+        path = Path(fact.image or fact.source)
         rows.append(
             [
                 *(str(sighting.rank), str(sighting.id), shown(fact.camera), shown_moment(fact)),
                 f"{sighting.distance:.3f}",
                 *(["" if chance is None else f"{100 * chance:.0f} %"] if sure else []),
                 *("·" if distance is None else f"{distance:.2f}" for distance in sighting.parts),
-                shown(fact.image or fact.source),
+                shown(path.relative_to(here) if path.is_relative_to(here) else path),
             ]
         )
     columns = (
@@ -202,7 +205,7 @@ def _print_table(found: Sequence[Sighting], parts: Sequence[str]) -> None:
         *map(label_of, parts),
         "picture",
     )
-    printing.print_table("" if rows else "nobody was found", columns, rows, words=4)
+    printing.print_table("" if rows else "nobody was found", columns, rows, words=4, ends=1)
 
 
 def _print_json(found: Sequence[Sighting], parts: Sequence[str]) -> None:

@@ -239,7 +239,17 @@ def test_search_prints_a_table(gallery: Path, weights: Path, run: Run) -> None:
         assert cells[2] in ("gate", "hall")
         assert cells[3] == "2024-05-31"
         assert re.fullmatch(r"12:0\d:0\d", cells[4])
-        assert cells[-1].endswith(".png")
+        assert Path(cells[-1]).is_file()
+    assert {row[head.index("picture") :].partition("/")[0] for row in rows} == {"set"}  # from here, and to the left
+
+
+def test_a_picture_elsewhere_keeps_its_whole_path(
+    gallery: Path, weights: Path, folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "empty").mkdir()
+    monkeypatch.chdir(folder / "empty")
+    _, said, _ = run("search", folder.with_name("who.png"), "--gallery", gallery, "--model", weights, "--count", 3)
+    assert all(row.split()[-1].startswith(f"{folder}/") for row in said.splitlines()[1:])
 
 
 def test_search_answers_as_evaluate_ranks(search: Callable[..., Any], weights: Path, folder: Path) -> None:
