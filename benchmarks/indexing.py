@@ -18,8 +18,9 @@ import torch
 from halfseen.data.images import read_image, save_image
 from halfseen.data.sets import read_set
 from halfseen.encode import Look, encode
-from halfseen.gallery.indexing.index import index, open_or_make
+from halfseen.gallery.indexing.index import index
 from halfseen.gallery.indexing.model import Model, open_model
+from halfseen.gallery.opening import open_or_make
 from halfseen.types import Sample
 from measure import introduce, once, pace_row, paces, ratio_row, workplace
 

@@ -24,8 +24,9 @@ from halfseen.data.sets import read_set
 from halfseen.demo_page import NAMES, asked, sightings
 from halfseen.encode import Look, encode
 from halfseen.evaluate import DISTANCES
-from halfseen.gallery.indexing.index import Settings, index, open_or_make
+from halfseen.gallery.indexing.index import Settings, index
 from halfseen.gallery.indexing.model import DEFAULT, Model, open_model
+from halfseen.gallery.opening import open_or_make
 from halfseen.gallery.search import Search
 from halfseen.gallery.sightings import Ask, Sighting
 from halfseen.gallery.store import Gallery

@@ -22,9 +22,10 @@ from torch import Tensor
 from halfseen import printing
 from halfseen.data.images import read_image, save_image
 from halfseen.data.sets import read_set
-from halfseen.gallery.indexing.index import Settings, index, open_or_make
+from halfseen.gallery.indexing.index import Settings, index
 from halfseen.gallery.indexing.model import Model, open_model
 from halfseen.gallery.indexing.patterns import Pattern
+from halfseen.gallery.opening import open_or_make
 from halfseen.gallery.parts import label_of
 from halfseen.gallery.sightings import Sighting
 from halfseen.gallery.store import Gallery

@@ -199,7 +199,7 @@ class ImportGallery:
 
     def run(self) -> int:
         from halfseen.gallery.exchange import exported  # noqa: PLC0415
-        from halfseen.gallery.indexing.index import open_or_make  # noqa: PLC0415
+        from halfseen.gallery.opening import open_or_make  # noqa: PLC0415
 
         model, _ = exported(self.folder)
         gallery = open_or_make(self.gallery, model)

@@ -19,7 +19,8 @@ from halfseen.printing import counted
 from halfseen.types import InputError
 
 if TYPE_CHECKING:
-    from halfseen.gallery.indexing.index import Report
+    from halfseen.gallery.indexing.index import Report, Settings
+    from halfseen.gallery.indexing.sources import Found
     from halfseen.gallery.store import Gallery
 
 
@@ -64,14 +65,42 @@ class Index:
     """Print the report as JSON; with --watch a line for each time that something is added."""
 
     def run(self) -> int:
-        from halfseen.gallery.indexing.index import Settings, index, open_or_make  # noqa: PLC0415
+        from halfseen.gallery.indexing.index import index  # noqa: PLC0415
         from halfseen.gallery.indexing.model import open_model  # noqa: PLC0415
-        from halfseen.gallery.indexing.patterns import Pattern  # noqa: PLC0415
-        from halfseen.gallery.indexing.sources import check  # noqa: PLC0415
-        from halfseen.gallery.indexing.video import TAKEN  # noqa: PLC0415
+        from halfseen.gallery.indexing.sources import check, find  # noqa: PLC0415
         from halfseen.gallery.indexing.watching import watch  # noqa: PLC0415
+        from halfseen.gallery.opening import is_there, open_or_make  # noqa: PLC0415
 
-        settings = Settings(
+        settings = self._settings()
+        if self.watch and self.again:
+            raise InputError("--again is for one time; leave out --watch, and watch afterwards")
+        if self.watch and self.cluster:
+            raise InputError("--watch is for one machine; leave out --cluster, or index from time to time")
+        if not self.paths:
+            raise InputError("what is to be indexed? give folders, pictures, films or tables")
+        check(self.paths)  # before there is a gallery for them
+        found = None if self.watch else find(self.paths, settings.patterns)
+        if found and not (found.sources or is_there(self.gallery)):
+            return self._end_early(found, settings)
+        model = open_model(self.model, self.device, "bfloat16" if self.autocast else "float32")
+        gallery = open_or_make(self.gallery, model.facts)
+        if found is None:
+            watch(self.paths, gallery, model, settings, lambda report: self._end(report, gallery))
+        if self.cluster:
+            from halfseen.gallery.indexing.cluster import index_on  # noqa: PLC0415
+
+            report = index_on(self.cluster, found, gallery, model, settings, device=self.device)
+        else:
+            report = index(found, gallery, model, settings)
+        self._end(report, gallery)
+        return 2 if report.faults and not (report.added or report.known) else 0
+
+    def _settings(self) -> Settings:
+        from halfseen.gallery.indexing.index import Settings  # noqa: PLC0415
+        from halfseen.gallery.indexing.patterns import Pattern  # noqa: PLC0415
+        from halfseen.gallery.indexing.video import TAKEN  # noqa: PLC0415
+
+        return Settings(
             patterns=tuple(map(Pattern, self.pattern)),
             detector=self.detector,
             weights=self.weights,
@@ -84,25 +113,17 @@ class Index:
             say=lambda fault: printing.print_note(f"{'in part' if TAKEN in fault else 'left out'}: {fault}"),
             note=lambda note: printing.print_note(f"note: {note}"),
         )
-        if self.watch and self.again:
-            raise InputError("--again is for one time; leave out --watch, and watch afterwards")
-        if self.watch and self.cluster:
-            raise InputError("--watch is for one machine; leave out --cluster, or index from time to time")
-        if not self.paths:
-            raise InputError("what is to be indexed? give folders, pictures, films or tables")
-        check(self.paths)  # before there is a gallery for them
-        model = open_model(self.model, self.device, "bfloat16" if self.autocast else "float32")
-        gallery = open_or_make(self.gallery, model.facts)
-        if self.watch:
-            watch(self.paths, gallery, model, settings, lambda report: self._end(report, gallery))
-        if self.cluster:
-            from halfseen.gallery.indexing.cluster import index_on  # noqa: PLC0415
 
-            report = index_on(self.cluster, self.paths, gallery, model, settings, device=self.device)
-        else:
-            report = index(self.paths, gallery, model, settings)
-        self._end(report, gallery)
-        return 2 if report.faults and not (report.added or report.known) else 0
+    def _end_early(self, found: Found, settings: Settings) -> int:
+        """There is nothing to make a gallery of."""
+        from halfseen.gallery.indexing.index import Report  # noqa: PLC0415
+
+        for note in found.notes:
+            settings.note(note)
+        for fault in found.faults:
+            settings.say(fault)
+        self._print(Report(faults=found.faults), None)
+        return 2
 
     def _end(self, report: Report, gallery: Gallery) -> None:
         """Tell, and prepare."""
@@ -116,9 +137,11 @@ class Index:
             except InputError as error:
                 printing.print_note(str(error))  # what was indexed is there all the same
 
-    def _print(self, report: Report, gallery: Gallery) -> None:
+    def _print(self, report: Report, gallery: Gallery | None) -> None:
+        """None: there is no gallery, as there was nothing for one."""
+        holds = 0 if gallery is None else len(gallery)
         if self.json:
-            told = {"gallery": self.gallery, "holds": len(gallery), **asdict(report)}
+            told = {"gallery": self.gallery, "holds": holds, **asdict(report)}
             del told["unread"]  # they are among the faults
             printing.print_line(json.dumps(told))
             return
@@ -127,15 +150,16 @@ class Index:
             new.append(f"{counted(report.passages, 'passage')} in {counted(report.films, 'film')}")
         known = f"; {counted(report.known, 'file')} known before" if report.known else ""
         faults = f"; {counted(len(report.faults), 'fault')}" if report.faults else ""
+        where = shown(self.gallery)
         rate = f", {report.added / report.seconds:.0f} a second" if report.added else ""
         printing.print_line(
             f"{' and '.join(new)} → {counted(report.added, 'sighting')}{rate}{known}{faults}; "
-            f"{shown(self.gallery)} holds {len(gallery):,}"
+            f"{f'no gallery is made at {where}' if gallery is None else f'{where} holds {holds:,}'}"
         )
         if report.otherwise:
             printing.print_note(
                 f"of those known before, {counted(report.otherwise, 'file')} or more have another camera, time or "
                 f"track now than is stored; --again stores all anew"
             )
-        elif report.known and not len(gallery):
+        elif report.known and not holds:
             printing.print_note("what was forgotten stays so; --again takes it in anew")

@@ -24,13 +24,15 @@ pytest.importorskip("lance", reason="galleries need pylance: pip install 'halfse
 
 from fixture_types import SmallDisk
 from halfseen.data.images import decode_image, read_image, save_image
+from halfseen.gallery import opening
 from halfseen.gallery.indexing import films, pictures
 from halfseen.gallery.indexing import index as indexing
 from halfseen.gallery.indexing.detectors import Detect
-from halfseen.gallery.indexing.index import Report, Settings, index, open_or_make
+from halfseen.gallery.indexing.index import Report, Settings, index
 from halfseen.gallery.indexing.model import Model, open_model
 from halfseen.gallery.indexing.patterns import Pattern
 from halfseen.gallery.indexing.rows import outgrown
+from halfseen.gallery.opening import open_or_make
 from halfseen.gallery.sightings import Fact
 from halfseen.gallery.store import Gallery
 from halfseen.types import Embedding, InputError, Progress
@@ -523,7 +525,7 @@ def test_kill_9_at_any_moment_loses_nothing_and_doubles_nothing(folder: Path, tm
 def test_a_gallery_that_another_makes_first_is_taken(
     tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(indexing, "exists", lambda _: False)  # when it was looked
+    monkeypatch.setattr(opening, "exists", lambda _: False)  # when it was looked
     Gallery.create(tmp_path / "g", model.facts).finish(["one"])
     assert open_or_make(tmp_path / "g", model.facts).known(["one"]) == {"one"}
     with pytest.raises(InputError, match="holds embeddings of"):

@@ -99,9 +99,23 @@ def test_index_tells_which_names_are_told_otherwise_now(folder: Path, weights: P
 
 
 def test_an_index_that_could_use_nothing_ends_with_2(tmp_path: Path, weights: Path, run: Run, refused: Refused) -> None:
-    (tmp_path / "empty").mkdir()
-    code, said, _ = run("index", tmp_path / "empty", "--gallery", "g", "--model", weights)
-    assert (code, said) == (2, "0 pictures → 0 sightings; 1 fault; g holds 0\n")
+    place, empty = tmp_path / "g", tmp_path / "empty"
+    empty.mkdir()
+    words = ("--gallery", place, "--model", weights)
+    code, said, err = run("index", empty, *words)
+    assert (code, said) == (2, f"0 pictures → 0 sightings; 1 fault; no gallery is made at {place}\n")
+    assert err == f"left out: {empty} holds no picture and no film; put some there, or name another\n"
+    (empty / "list.csv").write_text("path,cam\nx.txt,gate\n")
+    code, said, err = run("index", empty / "list.csv", *words, "--json")
+    told = json.loads(said)
+    assert (code, told["holds"], told["added"], len(told["faults"]), "unread" in told) == (2, 0, 0, 1, False)
+    assert err.startswith("note: ")
+    (empty / "list.csv").write_text("path\n")
+    assert "holds no rows" in refused("index", empty / "list.csv", *words)
+    assert "{camera}" in refused("index", empty, *words, "--pattern", "{camera}{camera}")
+    assert not place.exists()
+    Gallery.create(place, open_model(weights, "cpu").facts)
+    assert run("index", empty, *words)[:2] == (2, f"0 pictures → 0 sightings; 1 fault; {place} holds 0\n")
     assert "--again is for one time" in refused("index", tmp_path, "--gallery", "g", "--watch", "--again")
 
 

@@ -30,7 +30,7 @@ from halfseen.gallery.indexing.ledger import Ledger
 from halfseen.gallery.indexing.model import Model
 from halfseen.gallery.indexing.pictures import Picture, batches, digests, read_pictures
 from halfseen.gallery.indexing.rows import Rows, rows_of, rows_of_passages, stretch_name
-from halfseen.gallery.indexing.sources import DamagedError, Source, find
+from halfseen.gallery.indexing.sources import DamagedError, Found, Source, find
 from halfseen.gallery.machines import joined, ray, told
 from halfseen.gallery.store import Gallery
 from halfseen.training.settings import no_bar, say_nothing
@@ -91,7 +91,7 @@ def merged(some: Sequence[Made]) -> Made:
 
 def index_on(
     address: str,
-    paths: Sequence[Path],
+    paths: Sequence[Path] | Found,
     gallery: Gallery,
     model: Model,
     settings: Settings,
@@ -100,7 +100,7 @@ def index_on(
 ) -> Report:
     """As `index`, by the machines of the cluster at `address`, each on its `device`."""
     gallery.check(model.facts)
-    found = find(paths, settings.patterns)
+    found = paths if isinstance(paths, Found) else find(paths, settings.patterns)
     with joined(address), contextlib.redirect_stdout(sys.stderr), told():  # there Ray tells of lost machines
         return Spread(gallery, model, settings, device).run(found)
 

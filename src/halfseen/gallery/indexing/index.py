@@ -6,7 +6,6 @@ the second time, wherever it lies by then. What was stored of a file that was no
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,17 +21,12 @@ from halfseen.gallery.indexing.patterns import Pattern
 from halfseen.gallery.indexing.pictures import Picture, batches, digests, read_pictures
 from halfseen.gallery.indexing.rows import Rows, outgrown, rows_of, rows_of_passages, stretch_name
 from halfseen.gallery.indexing.sources import DamagedError, Found, Source, UnreadError, find
-from halfseen.gallery.places import joined, local
-from halfseen.gallery.sightings import ModelFacts
-from halfseen.gallery.store import DONE, IMAGES, Gallery
-from halfseen.gallery.tables import exists
-from halfseen.gallery.troubles import guarded
+from halfseen.gallery.store import Gallery
 from halfseen.heap import freed_kept
 from halfseen.training.settings import Bars, Say, no_bar, say_nothing
 from halfseen.types import Embedding, InputError
 
 COMPARED = 1024  # files whose digests are looked up together
-BEGUN = {IMAGES, DONE, "writing.lock"}  # what a making that was broken off may have left
 ROWS, SECONDS = 4096, 15.0  # stored together at most; a kill costs no more than that
 
 
@@ -85,25 +79,11 @@ class Report:
     unread: list[Path] = field(default_factory=list)
 
 
-def open_or_make(place: str | os.PathLike[str], model: ModelFacts) -> Gallery:
-    """The gallery at `place`, which must be one of `model`; a new one if there is nothing yet."""
-    with guarded(os.fspath(place), "opening"):
-        if exists(joined(os.fspath(place), IMAGES)):
-            return Gallery.open(place, model)
-        if local(os.fspath(place)):
-            _check_new(Path(place))
-    return Gallery.create(place, model, anew=False)
-
-
-def _check_new(folder: Path) -> None:
-    if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= BEGUN):
-        raise InputError(f"{shown(folder)} holds other things, and no gallery; name a folder that is new or empty")
-
-
-def index(paths: Sequence[Path], gallery: Gallery, model: Model, settings: Settings = Settings()) -> Report:
-    """Add to `gallery` what `paths` lead to and `model`, which must be the gallery's, makes of it."""
+def index(paths: Sequence[Path] | Found, gallery: Gallery, model: Model, settings: Settings = Settings()) -> Report:
+    """Add to `gallery` what `paths` lead to (or led to, when they were looked at) and `model`, which must be the
+    gallery's, makes of it."""
     gallery.check(model.facts)
-    return Indexing(gallery, model, settings).run(find(paths, settings.patterns))
+    return Indexing(gallery, model, settings).run(paths if isinstance(paths, Found) else find(paths, settings.patterns))
 
 
 class Indexing:
