@@ -126,7 +126,7 @@ def test_times_are_read_as_on_the_command_line() -> None:
 
 
 def test_what_is_left_out_or_empty_is_not_said() -> None:
-    assert wished(form_of(("until", ""), ("count", ""), ("keep", ""))) == Wish() == wished(b"", "text/csv")
+    assert wished(form_of(("until", ""), ("count", ""), ("keep", ""))) == Wish() == wished(b"", "")
     assert wished(form_of(("count", "7"), ("count", "9"))).count == 9
 
 
@@ -142,6 +142,15 @@ def test_a_field_that_is_something_else_is_named(name: str, value: str) -> None:
     with pytest.raises(RequestValidationError) as raised:
         wished(form_of((name, value)))
     assert raised.value.errors()[0]["loc"][0] == name
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/csv", "Application/JSON; charset=utf-8", "x" * 999])
+def test_what_is_no_form_is_refused_and_not_taken_for_an_empty_one(kind: str) -> None:
+    with pytest.raises(HTTPException, match="is no form; send one, as multipart/form-data: `/docs` names") as raised:
+        wished(b'{"like": [3]}', kind)
+    assert raised.value.status_code == 415
+    assert len(raised.value.detail) < 200
+    assert wished(b"like=3", "Application/X-WWW-Form-Urlencoded; charset=utf-8").like == [3]
 
 
 def test_whoever_goes_away_or_sends_no_form_is_not_at_fault_of_ours() -> None:

@@ -43,6 +43,7 @@ SAID = {
     404: "There is no such sighting.",
     408: "It took too long to arrive.",
     413: "It is too large.",
+    415: "It is no form.",
     422: "A field is not what it should be.",
     429: "Too much at once.",
     503: "It cannot be done at present.",
@@ -79,7 +80,7 @@ def _add_api(app: FastAPI, service: Service, *, documented: bool) -> None:
     app.get("/api/sightings/{number}/thumbnail", **pictured)(service.thumbnail)
     app.get("/api/sightings/{number}/picture", **pictured)(service.picture)
     app.get("/api/sightings/{number}/maps", **one)(service.maps)
-    asked = {**one, "responses": one["responses"] | _troubles(408)}
+    asked = {**one, "responses": one["responses"] | _troubles(408, 415)}
     app.post("/api/search", **asked, openapi_extra=FORM)(service.search)
 
 

@@ -97,6 +97,7 @@ class Shelf:
 WISH = TypeAdapter(Wish)
 FIELDS, ON_SHELF = ({field.name for field in fields(kind)} for kind in (Wish, Shelf))
 SEVERAL = [field.name for field in fields(Wish) if field.default == ()]
+FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 FORM = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": WISH.json_schema()}}}}
 
 
@@ -113,6 +114,9 @@ async def wish_of(request: Request) -> AsyncGenerator[Wish, None]:
 
 
 async def _form(request: Request) -> FormData:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind and kind not in FORMS:  # in which nothing would be found, and all that was said be passed over
+        raise refused(f"{kind[:LONG]!r} is no form; send one, as multipart/form-data: `/docs` names its fields", 415)
     try:
         return await request.form()
     except RefusedError:
