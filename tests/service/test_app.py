@@ -35,6 +35,9 @@ from served import CAMERAS, NOON, PEOPLE, Place, as_file, fill, person
 Client = Callable[..., TestClient]
 
 
+WORDS = [(name, f"{name}: what came is no text; send words") for name in ("boxes", "cameras", "sources")]
+
+
 def sent(*images: bytes) -> list[tuple[str, tuple[str, bytes]]]:
     return [("pictures", ("picture", image)) for image in images]
 
@@ -228,7 +231,9 @@ def test_what_cannot_be_is_told(client: TestClient, words: dict[str, Any], says:
         ({"count": 501}, "count"),
         ({"like": ["x"]}, "like"),
         ({"since": "nan"}, "since"),
-        ({"rerank": "perhaps"}, "rerank: Input should be a valid boolean"),
+        ({"count": "many"}, "count: 'many' is no number from 1 to 500; send how many answers you want at most"),
+        ({"rerank": "perhaps"}, "rerank: 'perhaps' is neither true nor false; send one of the two"),
+        ({"keep": "2"}, "keep: '2' is neither true nor false; send one of the two"),
         ({"pictures": "who.jpg"}, "pictures: 'who.jpg' is no file; send the file itself, as `-F pictures=@FILE` does"),
         ({"like": "x" * 9999}, f"like: '{'x' * 60}' is no id; send those of sightings"),
         ({"since": "noon"}, "since: 'noon' is no time; write 2024-05-31, 2024-05-31 17:45:10, or a number of seconds"),
@@ -239,8 +244,39 @@ def test_a_field_that_is_something_else_is_told(client: TestClient, words: dict[
     assert troubled(client.post("/api/search", data={"like": [0], **words}), 422).startswith(says)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status", "says"),
+    [
+        ("GET", "/api/galery", 404, "there is nothing at /api/galery; `/docs` tells what can be asked here"),
+        ("GET", f"/{'x' * 999}", 404, f"there is nothing at /{'x' * 59}; "),
+        ("GET", "/api/search", 405, "GET is nothing that /api/search takes; send POST: `/docs` tells how"),
+        ("PUT", "/api/gallery", 405, "PUT is nothing that /api/gallery takes; send GET: `/docs` tells how"),
+        ("GET", "/api/sightings/x/maps", 422, "number: 'x' is no id; name a sighting by that which an answer has"),
+        ("GET", "/api/sightings?start=-1", 422, "start: '-1' is no number from 0 on; send how many sightings"),
+        ("POST", "/api/session", 422, "token: what came is no token; send it as JSON: {"),
+    ],
+)
+def test_what_is_asked_at_another_address_or_otherwise_is_told(
+    client: TestClient, method: str, path: str, status: int, says: str
+) -> None:
+    answer = client.request(method, path)
+    assert troubled(answer, status).startswith(says)
+    assert ("allow" in answer.headers) == (status == 405)
+
+
+def test_a_token_that_is_none_is_told(client: TestClient) -> None:
+    answer = client.post("/api/session", json={"token": 5})
+    assert troubled(answer, 422) == 'token: what came is no token; send it as JSON: {"token": "..."}'
+    answer = client.post("/api/session", content=b"{", headers={"content-type": "application/json"})
+    assert troubled(answer, 422).startswith("body: what came is no JSON that says a token; send {")
+
+
 def test_files_where_words_belong_are_told(client: TestClient) -> None:
-    for name, says in (("since", "since: 'a file' is no time"), ("parts", "parts: what came is no part; send names")):
+    for name, says in (
+        ("since", "since: 'a file' is no time"),
+        ("parts", "parts: what came is no part; send names"),
+        *WORDS,
+    ):
         answer = client.post("/api/search", data={"like": [0]}, files=[(name, ("x", b"x"))])
         assert troubled(answer, 422).startswith(says)
 

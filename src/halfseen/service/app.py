@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
+from http import HTTPStatus
 from importlib.resources import files
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from fastapi import Body, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.security import HTTPBearer
+from starlette.exceptions import HTTPException as RefusedError
 from starlette.formparsers import MultiPartParser
 
 from halfseen import __version__
@@ -20,7 +22,7 @@ from halfseen.gallery.indexing.model import Model
 from halfseen.gallery.search import Search
 from halfseen.gallery.store import Gallery
 from halfseen.service.answers import Trouble
-from halfseen.service.asking import FORM, refused, unsound
+from halfseen.service.asking import FORM, LONG, refused, unsound
 from halfseen.service.guard import LOGINS, SESSION, Guard, Rate
 from halfseen.service.holdings import Holdings
 from halfseen.service.log import Log, LogError
@@ -61,6 +63,7 @@ def make_app(gallery: Gallery, model: Model, settings: Settings, search: Search 
     sessions, wrong = Sessions(settings.tokens), Rate(LOGINS)
     app.add_middleware(Guard, settings=settings, sessions=sessions, wrong=wrong)
     app.add_exception_handler(RequestValidationError, _unsound)
+    app.add_exception_handler(RefusedError, _refused)
     app.add_exception_handler(InputError, partial(_unfit, shown(gallery.folder)))
     app.add_exception_handler(LogError, _unwritten)
     _add_api(app, service, documented=bool(settings.tokens))
@@ -133,6 +136,19 @@ def _unsound(_: Request, error: Exception) -> JSONResponse:
     """A field that is not what it should be."""
     said = unsound(error) if isinstance(error, RequestValidationError) else "body: not understood"
     return JSONResponse({"detail": said}, 422)
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    """What was refused; what was so by nobody of us has no sentence yet."""
+    if not isinstance(error, RefusedError):
+        raise error
+    said, where = error.detail, shown(request.scope["path"][:LONG])
+    if said == HTTPStatus.NOT_FOUND.phrase:
+        said = f"there is nothing at {where}; `/docs` tells what can be asked here"
+    elif said == HTTPStatus.METHOD_NOT_ALLOWED.phrase:
+        allowed = (error.headers or {})["Allow"]
+        said = f"{request.method[:LONG]} is nothing that {where} takes; send {allowed}: `/docs` tells how"
+    return JSONResponse({"detail": said}, error.status_code, error.headers)
 
 
 def _unfit(folder: str, _: Request, error: Exception) -> JSONResponse:

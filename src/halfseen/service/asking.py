@@ -42,11 +42,23 @@ SINCE = f"The first moment: {MOMENT}; a date alone is its beginning."
 UNTIL = f"The last moment: {MOMENT}; a date alone is its end."
 RERANK = "Order the nearest again by whom they are near themselves; their distances stay what they are."
 KEEP = "Keep the pictures, if this service does so at all."
+YES_OR_NO = "is neither true nor false; send one of the two"
+WORDS = "is no text; send words"
 INSTEAD = {  # of what cannot be taken for these: what it is not, and what to send
     "pictures": "is no file; send the file itself, as `-F pictures=@FILE` does",
     "like": "is no id; send those of sightings, as an answer has them",
     "unlike": "is no id; send those of sightings, as an answer has them",
     "parts": "is no part; send names or numbers of parts, which `/api/gallery` tells",
+    "boxes": WORDS,
+    "cameras": WORDS,
+    "sources": WORDS,
+    "count": f"is no number from 1 to {MOST}; send how many answers you want at most",
+    "start": "is no number from 0 on; send how many sightings are to be passed over",
+    "rerank": YES_OR_NO,
+    "keep": YES_OR_NO,
+    "number": "is no id; name a sighting by that which an answer has",
+    "token": 'is no token; send it as JSON: {"token": "..."}',
+    "body": 'is no JSON that says a token; send {"token": "..."}',
 }
 
 
