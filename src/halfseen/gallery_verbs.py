@@ -39,13 +39,15 @@ class GalleryInfo:
     """Print JSON instead of tables."""
 
     def run(self) -> int:
+        from halfseen.gallery.indexing.times import shown_time  # noqa: PLC0415
+
         told = _told(_open(self.gallery))
         if self.json:
             printing.print_line(json.dumps(told))
             return 0
         model = told["model"]
-        times = f"{told['since']} to {told['until']}" if told["since"] else "times unknown"
-        size = f"{told['sightings']:,} sightings"
+        times = f"{shown_time(told['since'])} to {told['last']}" if told["last"] else "times unknown"
+        size = counted(told["sightings"], "sighting")
         size += f", {told['bytes'] / 2**20:,.1f} MiB" if told["bytes"] else ""
         size += f", {told['prepared']:,} prepared for search" if told["prepared"] else ""
         printing.print_line(f"{shown(self.gallery)}: {size}, {times}")
@@ -263,14 +265,19 @@ def _told(gallery: Gallery) -> dict[str, Any]:
     from halfseen.gallery.conditions import span  # noqa: PLC0415
     from halfseen.gallery.indexing.times import shown_time  # noqa: PLC0415
     from halfseen.gallery.loading import prepared_rows  # noqa: PLC0415
+    from halfseen.gallery.spans import counted_from  # noqa: PLC0415
 
-    since, until = span(gallery.table(["image", "time"])) or (None, None)
+    facts = gallery.table(["image", "time"])
+    since, until = span(facts) or (None, None)
+    first, last = ("" if time is None else shown_time(time) + counted_from(facts) for time in (since, until))
     return {
         "sightings": len(gallery),
         "bytes": _size(gallery.folder),
         "prepared": prepared_rows(gallery),
-        "since": shown_time(since),
-        "until": shown_time(until),
+        "since": since,
+        "until": until,
+        "first": first,
+        "last": last,
         "model": asdict(gallery.model),
         "cameras": gallery.count("camera"),
         "sources": gallery.count("source"),

@@ -76,8 +76,8 @@ class Serve:
         with closing(listen(self.host, self.port)) as ear, self._search(gallery) as search:
             app = make_app(gallery, model, settings, search)
             printing.print_line(
-                f"{address(ear, certificate)} shows {len(gallery):,} sightings until Ctrl-C; who searches is noted in "
-                f"{shown(settings.log)}"
+                f"{address(ear, certificate)} shows {printing.counted(len(gallery), 'sighting')} until Ctrl-C; who "
+                f"searches is noted in {shown(settings.log)}"
             )
             serve(app, ear, certificate)
         return 0

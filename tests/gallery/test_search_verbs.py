@@ -22,9 +22,10 @@ from halfseen.gallery import loading
 from halfseen.gallery.indexing import index as indexing
 from halfseen.gallery.indexing import watching
 from halfseen.gallery.indexing.model import open_model
-from halfseen.gallery.sightings import Where
+from halfseen.gallery.sightings import Fact, Where
 from halfseen.gallery.store import Gallery
 from halfseen.ops.distance import top_k
+from halfseen.types import Embedding
 from passers import BLUE, RED, Days, Walker, find, save_film
 from served import person, save_tiny
 
@@ -420,6 +421,37 @@ def test_info_tells_what_a_gallery_holds(gallery: Path, run: Run, folder: Path) 
     told = json.loads(run("gallery", "info", gallery, "--json")[1])
     assert told["cameras"] == {"gate": 8, "hall": 8}
     assert told["sightings"] == 16
+    assert (told["since"], told["until"]) == (1_717_156_800.0, 1_717_157_221.0)  # as over HTTP
+    assert (told["first"], told["last"]) == ("2024-05-31 12:00:00", "2024-05-31 12:07:01")
+
+
+def test_info_says_that_times_count_from_the_beginning_of_a_film(tmp_path: Path, weights: Path, run: Run) -> None:
+    facts = open_model(weights, "cpu").facts
+    gallery = Gallery.create(tmp_path / "g", facts)
+    seen = Embedding(torch.ones(1, len(facts.parts), facts.dim), torch.ones(1, len(facts.parts)))
+    gallery.add(seen, [Fact(source="film.mp4", time=0.3)])
+    assert (
+        run("gallery", "info", tmp_path / "g")[1].splitlines()[0].endswith(", 00:00:00.3 to 00:00:00.3 into the film")
+    )
+    assert run("gallery", "info", tmp_path / "g")[1].startswith(f"{tmp_path / 'g'}: 1 sighting, ")
+    told = json.loads(run("gallery", "info", tmp_path / "g", "--json")[1])
+    assert [told[name] for name in ("since", "until", "first", "last")] == [0.3, 0.3, *["00:00:00.3 into the film"] * 2]
+    gallery.remove([*gallery.rows()])
+    told = json.loads(run("gallery", "info", tmp_path / "g", "--json")[1])
+    assert [told[name] for name in ("since", "until", "first", "last")] == [None, None, "", ""]
+    assert run("gallery", "info", tmp_path / "g")[1].splitlines()[0].endswith(", times unknown")
+
+
+def test_of_one_sighting_serve_speaks_as_of_one(
+    tmp_path: Path, weights: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = pytest.importorskip("halfseen.service.running", reason="the extra `serve` is not installed")
+    monkeypatch.setattr(running, "serve", lambda *_: None)
+    facts = open_model(weights, "cpu").facts
+    seen = Embedding(torch.ones(1, len(facts.parts), facts.dim), torch.ones(1, len(facts.parts)))
+    Gallery.create(tmp_path / "g", facts).add(seen, [Fact()])
+    said = run("serve", tmp_path / "g", "--model", weights, "--port", 0)[1]
+    assert re.match(r"http://127\.0\.0\.1:\d+/ shows 1 sighting until Ctrl-C; who searches is noted in ", said)
 
 
 def test_forgetting_a_person_takes_their_passage(

@@ -20,11 +20,15 @@ def why_never(facts: pa.Table, where: Where) -> str | None:
     ends = span(facts, dates=where.dates)
     if not ends:
         return f"the times in this gallery are unknown; {FROM_NAMES}"
-    first, last = ends
-    has_dates = pc.any(dated(facts)).as_py()
-    it_has = f"it has {shown_time(first)} to {shown_time(last)}{'' if has_dates else OF_FILM}"
-    if where.dates and not has_dates:
+    (first, last), since_when = ends, counted_from(facts)
+    it_has = f"it has {shown_time(first)} to {shown_time(last)}{since_when}"
+    if where.dates and since_when:
         return f"the films in this gallery have no date; {it_has}: give seconds"
     if (where.since is not None and where.since > last) or (where.until is not None and where.until < first):
         return f"there is no sighting of then in this gallery; {it_has}"
     return None
+
+
+def counted_from(facts: pa.Table) -> str:
+    """What is to be said behind times of these `facts`: nothing, unless all are of films without a date."""
+    return "" if pc.any(dated(facts)).as_py() else OF_FILM
