@@ -60,6 +60,19 @@ def test_what_changes_between_two_reads_is_left_for_the_next_time(sources: list[
     assert isinstance(same, Picture)
 
 
+@pytest.mark.parametrize(("size", "told"), [((1, 1), "1x1"), ((7, 40), "40x7"), ((40, 7), "7x40"), ((8, 8), None)])
+def test_too_few_pixels_show_nobody(tmp_path: Path, size: tuple[int, int], told: str | None) -> None:
+    path = tmp_path / "small.png"
+    save_image(path, noise(*size))
+    ((one,),) = read_pictures([(Source(path, str(tmp_path), Named()), digest_of(path))], lambda image: image, 1)
+    if told is None:
+        assert isinstance(one, Picture)
+    else:
+        assert str(one) == (
+            f"{path} is only {told} pixels; give a larger picture, with 8 or more on each side, or take it away"
+        )
+
+
 def test_the_number_of_threads_stays_as_it_was(sources: list[Source]) -> None:
     before = torch.get_num_threads()
     list(read_pictures([(sources[0], digest_of(sources[0].path))], half, 3))

@@ -22,6 +22,7 @@ from halfseen.types import InputError
 
 TALL, WIDE = 256, 256  # pixels of a thumbnail, at most
 QUALITY = 85
+LEAST = 8  # pixels of a side: a smaller picture, or crop of a film, shows nobody
 LIGHT = 32_768  # bytes: a JPEG that is small in every way is its own thumbnail
 
 Given = TypeVar("Given")
@@ -65,6 +66,7 @@ def read_pictures(
             return UnreadError(f"{shown(source.path)} was changed while it was read; index it once it is complete")
         try:
             image = decode_image(data, shown(source.path))
+            _check_size(image, source)
             return Picture(source, digest, fit(image), thumbnail(image, data))
         except InputError as error:
             return error
@@ -77,6 +79,15 @@ def read_pictures(
                 yield [future.result() for future in coming.popleft()]
         for futures in coming:
             yield [future.result() for future in futures]
+
+
+def _check_size(image: Tensor, source: Source) -> None:
+    height, width = image.shape[1:]
+    if min(height, width) < LEAST:
+        raise DamagedError(
+            f"{shown(source.path)} is only {width}x{height} pixels; give a larger picture, with {LEAST} or more on "
+            f"each side, or take it away"
+        )
 
 
 def thumbnail(image: Tensor, data: bytes = b"") -> bytes:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from halfseen.gallery.indexing.detectors import People, area, covered
+from halfseen.gallery.indexing.pictures import LEAST
 
 SAME = 0.2  # least likeness of one person at two looks, see `likeness`
 COLOURS = (6, 2)  # rows and columns of patches of one colour each
@@ -27,7 +28,6 @@ SPAN = 1.0  # seconds of which one crop is kept while the passage lasts
 TALLEST = 384  # pixels of a crop's height; no network here looks at more
 SHARP_SIZE = (64, 32)
 BORDER = 2  # pixels
-LEAST = 8  # pixels of a side; smaller ones show nobody
 
 
 class Crop(NamedTuple):
