@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from halfseen.cue_checking import check_cues, draw_worst, in_parts
-from halfseen.data.cues import KeypointFile, load_keypoints, save_keypoints
+from halfseen.data.cues import KeypointFile, load_keypoints, save_keypoints, save_part_labels
 from halfseen.data.finding import KEYPOINTS
 from halfseen.data.sets import read_set
 from halfseen.ops.groupings import JOINTS
@@ -190,3 +190,20 @@ def test_without_keypoints(root: Path, splits: Splits) -> None:
     check = check_cues(splits)
     assert (check.file, check.agreement, check.doubts) == (None, None, ())
     assert check.coverage["train"].parts == 1
+
+
+def test_of_those_that_break_no_rule_the_most_astray_comes_first(tmp_path: Path) -> None:
+    splits = read_drawn(root := draw_set(tmp_path / "set", size=(40, 20)))
+    names, nowhere = load_keypoints(root / KEYPOINTS).names, torch.zeros(40, 20, dtype=torch.uint8)
+    keypoints = torch.zeros(len(names), 17, 3)
+    for sample, joints in zip(splits.train, ([0], [0, 1, 2], [0, 1]), strict=False):
+        path = root / "parts" / PurePosixPath(sample.name).with_suffix(".png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_part_labels(path, nowhere, [(part, part, part) for part in range(9)])
+        for joint in joints:
+            keypoints[names.index(sample.name), joint] = torch.tensor([8.0 + 2 * joint, 5.0, 1.0])
+    save_keypoints(root / KEYPOINTS, KeypointFile(names, keypoints, "by hand"))
+    doubts = check_cues(splits).doubts
+    assert [(doubt.sample.name, doubt.rules, doubt.strays) for doubt in doubts] == [
+        (splits.train[row].name, (), strays) for row, strays in ((1, 3), (2, 2), (0, 1))
+    ]

@@ -260,3 +260,9 @@ def test_moved_pictures_keep_their_key(splits: Splits, tmp_path: Path) -> None:
     before = content_key(tmp_path / "weights", splits.query, LOOK, device="cpu", cues=CueSources())
     moved = read_drawn(splits.root.rename(tmp_path / "elsewhere"))
     assert content_key(tmp_path / "weights", moved.query, LOOK, device="cpu", cues=CueSources()) == before
+
+
+def test_a_network_that_does_not_learn_goes_on_not_to(tmp_path: Path) -> None:
+    network = make_network(TINY, Config(), RECIPE, 3).eval()
+    encode(network, TINY, read_drawn(draw_set(tmp_path / "set")).query, Look(Augment(32, 16)))
+    assert not network.training

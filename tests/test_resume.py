@@ -26,6 +26,7 @@ from halfseen.recipe import Method, Recipe
 from halfseen.train import CHECKPOINT, train
 from halfseen.training.log import Log, read_log
 from halfseen.training.settings import Settings
+from halfseen.training.stopping import SIGNALS, Stopped, StopSigns
 from halfseen.types import Batch, InputError, Splits
 from halfseen.weights import BEST, LAST
 from standins import LONG, PAIRED, RECIPE, TINY, Config, Output, Tiny, draw_set, read_drawn, same
@@ -313,3 +314,19 @@ def test_no_room_for_weights_costs_no_steps(splits: Splits, unbroken: Path, tmp_
     state = json.loads(torch.load(tmp_path / "out" / CHECKPOINT)["state"])
     assert (state["done"], state["epoch"]) == (20, 9)  # its evaluation is still to come
     assert_alike(go(splits, tmp_path / "out"), unbroken)
+
+
+def test_after_a_training_signals_mean_what_they_meant_before() -> None:
+    before = [signal.getsignal(number) for number in SIGNALS]
+    try:
+        with StopSigns() as signs:
+            signs.check()
+            signal.raise_signal(signal.SIGTERM)
+            with pytest.raises(Stopped):
+                signs.check()
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        assert [signal.getsignal(number) for number in SIGNALS] == before
+    finally:
+        for number, handler in zip(SIGNALS, before, strict=True):
+            signal.signal(number, handler)

@@ -137,3 +137,9 @@ def test_a_place_where_nothing_can_be_written(weights: Path, root: Path, tmp_pat
         (tmp_path / "x.safetensors").mkdir()
         assert "it is a folder; name a file in it" in refused(*words, tmp_path / "x.safetensors")
     assert "its folder does not exist" in refused(*words, tmp_path / "no" / "x.safetensors")
+
+
+@pytest.mark.parametrize("option", ["--workers 2", "--root x", "--autocast", "--device cpu"])
+def test_options_of_weights_are_refused_with_files(option: str, refused: Callable[..., str]) -> None:
+    said = refused("evaluate", *f"--query a.npz --gallery b.npz {option}".split())
+    assert "--root, --device, --autocast and --workers belong to --weights" in said

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from halfseen.ops.metrics import PROTOCOLS
 from halfseen.train import BAD_BATCH, CHECKPOINT, Training, train
+from halfseen.training import stopping
 from halfseen.training.settings import Settings
 from halfseen.training.stopping import save_batch
 from halfseen.types import Batch, Cues, InputError, Splits
@@ -117,3 +118,12 @@ def test_a_bad_batch_is_saved_with_its_partner_and_cues(tmp_path: Path) -> None:
     assert kept.keys() == names | {f"partner.{name}" for name in names}
     assert (kept["images"] == 1).all()
     assert (kept["partner.keypoints"] == 2).all()
+
+
+def test_an_infinite_slope_is_blamed_as_one_that_is_none() -> None:
+    network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+    for value in network.parameters():
+        value.grad = torch.zeros_like(value)
+    network.get_parameter("1.weight").grad[0, 1] = -inf  # type: ignore[index]
+    said = stopping._parameters_to_blame(network)
+    assert said == "the gradient is not finite at 1 of 4 parameters, the first '1.weight'"

@@ -19,10 +19,10 @@ from PIL import Image
 from halfseen import __version__
 from halfseen.data.export import export
 from halfseen.data.files import alone
-from halfseen.data.images import read_image
+from halfseen.data.images import read_image, save_image
 from halfseen.data.sets import read_set
 from halfseen.data.variants import Picture, occluded, partial, read_sample
-from halfseen.types import InputError, Occlusion, Paste, Sample, Splits
+from halfseen.types import InputError, KeepTop, Occlusion, Paste, Sample, Splits
 
 FORMATS = (".jpg", ".PNG", ".bmp", ".jpeg")
 CAMERAS = {"train": {0}, "query": {0}, "gallery": {1}}  # of a manifest that names none
@@ -346,3 +346,12 @@ def test_impossible_wishes(splits: Splits, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no pictures"):
         export(replace(splits, train=(), query=(), gallery=()), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_of_what_is_cut_twice_the_product_is_kept(tmp_path: Path) -> None:
+    (root := tmp_path / "set").mkdir()
+    save_image(root / "a.png", torch.zeros(3, 48, 12, dtype=torch.uint8))
+    sample = Sample(root / "a.png", "a.png", 1, 1, edits=(KeepTop(2), KeepTop(3)))
+    manifest = export(Splits("toy", root, (), (sample,), (sample,)), tmp_path / "out")
+    with manifest.open(newline="") as file:
+        assert {row["kept"] for row in csv.DictReader(file)} == {"0.1667"}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from halfseen.data import memory
 from halfseen.data.augment import Augment, draw
 from halfseen.data.images import save_image
 from halfseen.data.loading import CueSources, Loader, Paired, Pictures
@@ -130,3 +132,22 @@ def test_processes_share_it(samples: list[Sample]) -> None:
     assert torch.equal(batch.cues.parts, alone.cues.parts)
     assert memory.stored[:3].tolist() == [[32, 16], [64, 32], [0, 0]]
     assert memory.parts[:3].flatten(1).any(1).tolist() == [True, True, False]
+
+
+def test_what_is_shared_takes_at_most_half_of_what_is_free_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+
+    def usage(place: Path) -> SimpleNamespace:
+        asked.append(place)
+        return SimpleNamespace(free=6 * BYTES + 7)
+
+    monkeypatch.setattr(memory, "SHARED", tmp_path)
+    monkeypatch.setattr("shutil.disk_usage", usage)
+    assert Memory(8, SMALL, parts=True, shared=True).nbytes == 3 * BYTES
+    assert Memory(8, SMALL, 2 * BYTES, parts=True, shared=True).nbytes == 2 * BYTES
+    assert Memory(8, SMALL, parts=True).nbytes == 8 * BYTES  # of its own
+    assert {*asked} == {tmp_path}
+    monkeypatch.setattr(memory, "SHARED", tmp_path / "gone")
+    assert Memory(8, SMALL, parts=True, shared=True).nbytes == 8 * BYTES

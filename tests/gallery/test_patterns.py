@@ -27,9 +27,13 @@ NOON = 1_717_156_800.0  # 2024-05-31, twelve o'clock
         ("{camera}-{time:%H%M}.avi", "gate-0110.avi", Named("gate", 4200.0)),  # no date: of the first day
         ("{time:%y%j}*", "24152.jpg", Named("", NOON - 43_200)),
         ("{time:%Y%m%dT%H%M%S%z}.jpg", "20240531T140000+0200.jpg", Named("", NOON)),
+        ("{time:%Y%m%dT%H%M%S%z}.jpg", "20240531T120000Z.jpg", Named("", NOON)),
+        ("{time:%Y-%m-%d}/{time:%Y%m%d_%H%M%S}.jpg", "2024-05-31/20240531_120000.jpg", Named("", NOON)),
         ("{time:%Y%m%dT%H%M%S.%f}.jpg", "20240531T120000.25.jpg", Named("", NOON + 0.25)),
         ("a.b(c)[d]{camera}", "a.b(c)[d]e", Named("e")),  # no letter means anything by itself
         ("100%-{time:%%%H}", "100%-%05", Named("", 18_000.0)),
+        ("{time:%%Y%H}.jpg", "%Y05.jpg", Named("", 18_000.0)),  # a percent sign and a letter
+        ("{time:day}/{camera}", "day/gate", Named("gate")),
     ],
 )
 def test_a_pattern_reads_the_end_of_a_path(pattern: str, path: str, named: Named) -> None:
@@ -70,6 +74,12 @@ def test_a_name_that_does_not_fit_says_nothing(pattern: str, path: str) -> None:
 def test_a_pattern_without_sense_is_refused(pattern: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         Pattern(pattern)
+
+
+def test_a_name_with_two_times_is_a_fault() -> None:
+    pattern = Pattern("{time:%Y-%m-%d}/{time:%Y%m%d_%H%M%S}.jpg")
+    with pytest.raises(InputError, match=r"20240601_120000\.jpg names two times \(%m is 05, and 06\); rename it"):
+        pattern.read(PurePosixPath("2024-05-31/20240601_120000.jpg"))
 
 
 def test_a_name_with_an_impossible_time_is_a_fault() -> None:

@@ -118,3 +118,16 @@ def test_addresses_and_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert joined("~", "x") == str(tmp_path / "~" / "x")
     with pytest.raises(InputError, match="has lost a slash"):
         local("s3:/b/g")
+
+
+class PanicException(BaseException):
+    pass
+
+
+def test_a_panic_of_lance_is_a_sentence() -> None:
+    said = r"reading the gallery g failed \(index out of bounds\): its files are damaged"
+    with pytest.raises(InputError, match=said), guarded("g", "reading"):
+        raise PanicException("index out of bounds\nnote: run with `RUST_BACKTRACE=1`")
+    for other in (KeyboardInterrupt, SystemExit):
+        with pytest.raises(other), guarded("g", "reading"):
+            raise other

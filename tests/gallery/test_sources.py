@@ -195,3 +195,9 @@ def test_a_table_beside_a_folder_names_its_files_as_the_folder_does(tmp_path: Pa
     assert [(source.origin, source.named.camera) for source in found.sources] == [
         (str(tmp_path / "films" / "a.avi"), "gate")
     ]
+
+
+def test_a_film_in_capitals_is_its_own_source(tmp_path: Path) -> None:
+    (film := tmp_path / "GATE.MP4").touch()
+    (source,) = find([tmp_path]).sources
+    assert (source.is_film, source.origin) == (True, str(film))

@@ -6,12 +6,14 @@ import builtins
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 from halfseen.gallery.indexing import films
+from halfseen.gallery.indexing.detectors import People
 from halfseen.gallery.indexing.films import passages
 from halfseen.gallery.indexing.sources import DamagedError
 from halfseen.gallery.indexing.tracks import Crop
@@ -146,3 +148,23 @@ def test_a_film_without_a_frame_has_none(film: Path, tmp_path: Path) -> None:
     found: Callable[[], object] = lambda: all_of(tmp_path / "header.avi")  # noqa: E731
     with pytest.raises(DamagedError):
         found()
+
+
+def looked(moments: list[float], length: float, monkeypatch: pytest.MonkeyPatch) -> tuple[list[int], list[Any]]:
+    """The stretches of a film with frames at these moments that says to be so long, and the progress that was told."""
+    frame, nobody = torch.zeros(3, 8, 4, dtype=torch.uint8), People(torch.zeros(0, 4), torch.zeros(0))
+    frames = [SimpleNamespace(moment=moment, fetch=lambda: frame) for moment in moments]
+    monkeypatch.setattr(films, "looks", lambda *_: (look for look in frames))
+    monkeypatch.setattr(films, "duration", lambda _: length)
+    told: list[Any] = []
+    found = passages(Path("f.mp4"), lambda _: nobody, progress=lambda *now: told.append(now))
+    return [number for number, _ in found], told
+
+
+def test_a_gap_between_frames_leaves_out_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert looked([0.0, 10.0, 1000.0, 1001.0], 1001.0, monkeypatch)[0] == [0, 3]
+    assert looked([0.0, 299.9, 300.0], 300.0, monkeypatch)[0] == [0, 1]
+
+
+def test_a_film_longer_than_it_says_does_not_go_beyond_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert looked([0.0, 4.0, 9.0], 5.0, monkeypatch)[1] == [(0, 5), (4, 5), (9, 9)]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from halfseen.methods import METHODS, pirt, tsd
+from halfseen.nets.heads import Seen
 from halfseen.nets.reinforcement import erasures
 from halfseen.recipe import Exhibit
 from halfseen.types import Cues
@@ -114,3 +115,13 @@ def test_erased_patches_lie_in_the_grid_row_by_row() -> None:
     by_chance = erasures(trial(gains, gains, action)._replace(grid=(2, 3)))
     assert [(e.kind, e.names) for e in by_chance] == [("erased", ("as drawn",))]
     assert by_chance[0].values[0, 0].tolist() == [[0, 1, 0], [0, 0, 1]]
+
+
+def test_frames_follow_the_threshold_of_the_config() -> None:
+    config = tiny_config("tsd", seen=Seen(threshold=0.9))
+    out = tiny_network("tsd", config).eval()(pictures(2))
+    assert isinstance(out, tsd.Output)
+    out = out._replace(seen=torch.linspace(-4, 4, 16).view(2, 8))
+    (looks,) = tsd.shows(out, config)
+    assert looks.seen is not None
+    assert torch.equal(looks.seen, torch.linspace(-4, 4, 16).view(2, 8).sigmoid() > 0.9)

@@ -284,3 +284,11 @@ def test_what_has_a_neck_is_compared_behind_it_and_the_rest_as_it_is(name: str) 
     if name != "global":
         with pytest.raises(InputError, match="no cue says where these people's joints are; give keypoints"):
             at_test(bare)
+
+
+def test_confidence_fields_guide_the_branches_too() -> None:
+    config = tiny_config("pgfl_kd")
+    fields = torch.rand(4, 36, 8, 4, generator=torch.Generator().manual_seed(0))
+    out = tiny_network("pgfl_kd", config, PEOPLE)(pictures(4), Cues(fields=fields))
+    assert {*out.vectors} == {"global", "foreground", "enhanced", "aligned", "fused"}
+    assert {"consistency", "parts"} <= pgfl_kd.losses(out, tiny_batch(), config).keys()

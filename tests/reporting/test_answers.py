@@ -215,3 +215,27 @@ def test_the_sample_is_spread_over_all_queries(result: Result, queries: int, cou
 
 def test_a_query_without_an_answer_is_not_in_the_sample(result: Result) -> None:
     assert results.sampled(scored(result, [0.5] * 4, [1, 0, 0, 1]), 4) == [0, 3]
+
+
+def test_of_each_kind_that_does_not_count_some_are_shown(result: Result) -> None:
+    some = results.SHOWN_JUNK
+    small = toy(result, [float(n) for n in range(2 * some + 1)], [*[7] * 2 * some, 8], [*[1, 2] * some, 2])
+    facts = replace(small.gallery.facts, occlusion=torch.full((2 * some + 1,), 3))  # nobody is hidden
+    small = replace(small, gallery=replace(small.gallery, facts=facts))
+    found = results.answers(small, 0, 1, PROTOCOLS["occ"])
+    assert [answer.verdict for answer in found] == ["junk", "ignored"] * some + ["wrong"]
+
+
+def test_a_part_that_one_of_the_two_hides_is_marked(result: Result) -> None:
+    def seen(count: int, hidden: int) -> torch.Tensor:
+        return torch.ones(count, len(result.names)).index_fill(1, torch.tensor([hidden]), 0.0)
+
+    query, gallery = (
+        replace(side, embedding=Embedding(side.embedding.vectors, seen(len(side.facts), hidden)))
+        for side, hidden in ((result.query, 1), (result.gallery, 2))
+    )
+    told = strips.strips([replace(result, query=query, gallery=gallery)], [0], "x")
+    (first, *_) = re.findall(r"<tbody>(.*?)</tbody>", told, re.DOTALL)
+    assert ["unseen" in row for row in re.findall(r"<tr.*?</tr>", first, re.DOTALL)] == [False, True, True] + [
+        False
+    ] * (len(result.names) - 3)

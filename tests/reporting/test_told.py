@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from halfseen.data.embeddings import Encoded
 from halfseen.evaluate import evaluate
 from halfseen.methods import METHODS
 from halfseen.ops.distance import VisibleParts, distances
@@ -184,3 +185,19 @@ def test_seconds_are_the_median_after_a_start_that_does_not_count(monkeypatch: p
     calls: list[int] = []
     assert costs.seconds(lambda: calls.append(1)) == 3.0
     assert len(calls) == 1 + costs.TIMES
+
+
+def test_where_there_are_but_parts_all_of_them_are_no_row_of_their_own(result: Result) -> None:
+    def parts(side: Encoded) -> Encoded:
+        return replace(side, embedding=Embedding(side.embedding.vectors[:, 1:], side.embedding.visibility[:, 1:]))
+
+    assert result.names[0] == "foreground"
+    alone = replace(result, query=parts(result.query), gallery=parts(result.gallery), names=result.names[1:])
+    assert list(rows_of(tables.part_table(alone), "Each part alone"))[:9] == [*result.names[1:], "together"]
+
+
+def test_one_query_alone_is_timed(result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int, int]] = []
+    monkeypatch.setattr(costs, "top_k", lambda _, query, gallery, k: asked.append((len(query), len(gallery), k)))
+    costs.cost(result)
+    assert {*asked} == {(1, len(result.gallery.facts), 10)}

@@ -19,7 +19,7 @@ from halfseen.types import InputError, Occlusion
 from halfseen.world.bodies.poses import Activity
 from halfseen.world.cameras import CAMERAS
 from halfseen.world.people import Person
-from halfseen.world.plan import TRAINING, Planned, Role, Setting, Thing, plan
+from halfseen.world.plan import STAYING, TRAINING, Planned, Role, Setting, Thing, plan
 from halfseen.world.wardrobe import draw_people
 
 FOLDERS = {
@@ -316,3 +316,12 @@ def test_a_plan_for_other_people_or_missing_cameras_is_refused() -> None:
         plan(Setting(ids=5, images=8, cameras=2), people, CAMERAS)
     with pytest.raises(InputError, match="6 people and 2 cameras were given to a plan of 6 people and 3 cameras"):
         plan(Setting(ids=6, images=8, cameras=3), people, CAMERAS[:2])
+
+
+def test_who_stays_moves_slowly_all_the_same() -> None:
+    setting, passages = Setting(ids=40, images=20, cameras=6), defaultdict[tuple[int, int], list[Planned]](list)
+    for picture in plan(setting, draw_people(setting.ids, setting.seed, setting.sharing), CAMERAS):
+        passages[picture.shot.pid, picture.shot.camera].append(picture)
+    staying = [some for some in passages.values() if len(some) > 1 and some[0].shot.stance.activity in STAYING]
+    assert len(staying) > 10
+    assert all(len({picture.shot.stance.phase for picture in some}) == len(some) for some in staying)

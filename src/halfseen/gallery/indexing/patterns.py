@@ -2,7 +2,8 @@
 
 A pattern is compared with the end of a path, as many folders deep as it has slashes. `*` is anything within one name
 and `?` one character; `{camera}` and `{track}` are words; `{time:...}` is written as `strptime` has it, in digits, and
-may come in pieces (`{time:%Y-%m-%d}/{time:%H.%M.%S}.jpg`); a bare `{time}` is a number of seconds.
+may come in pieces (`{time:%Y-%m-%d}/{time:%H.%M.%S}.jpg`), which may say the same again; a bare `{time}` is a number of
+seconds.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ DIGITS = dict.fromkeys("ymdHMS", "[0-9]{2}") | {
     "j": "[0-9]{3}",
     "f": "[0-9]{1,6}",
     "z": "(?:Z|[+-][0-9]{2}:?[0-9]{2})",
-    "%": "%",
+    "%": "%",  # itself
 }
 
 
@@ -43,7 +44,7 @@ class Pattern:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self._forms: list[str] = []  # of the pieces of time; "" is a number of seconds
+        self._codes: list[str] = []  # of all pieces of time, as strptime names them; "" is a number of seconds
         ends = [0, *(end for token in TOKEN.finditer(text) for end in token.span()), len(text)]
         between = [re.escape(text[ends[i] : ends[i + 1]]) for i in range(0, len(ends), 2)]
         tokens = [self._expression(token) for token in TOKEN.finditer(text)]
@@ -51,7 +52,7 @@ class Pattern:
             self._fits = re.compile("".join(map("".join, zip(between, [*tokens, ""], strict=True))))
         except re.error as error:  # a word that comes twice
             raise InputError(f"the pattern {text!r} has the camera or the track twice; only times may") from error
-        if not text or ("" in self._forms and len(self._forms) > 1):
+        if not text or ("" in self._codes and len(self._codes) > 1):
             raise InputError(
                 f"the pattern {text!r} is empty or mixes seconds with dates; write it as in docs/search.md"
             )
@@ -67,8 +68,7 @@ class Pattern:
     def _expression(self, token: re.Match[str]) -> str:
         name, form = token[1], token[2]
         if name == "time":
-            self._forms.append(form or "")
-            return f"(?P<time{len(self._forms)}>{CODE.sub(self._digits, re.escape(form)) if form else SECONDS})"
+            return CODE.sub(self._digits, re.escape(form)) if form else self._code("", SECONDS)
         if name in ("camera", "track") and form is None:
             return f"(?P<{name}>[^/]+?)"
         if token[0] in WILD:
@@ -81,18 +81,26 @@ class Pattern:
     def _digits(self, code: re.Match[str]) -> str:
         if code[1] not in DIGITS:
             raise InputError(f"the pattern {self.text!r} has {code[0]!r}; allowed are %{', %'.join(DIGITS)}")
-        return DIGITS[code[1]]
+        return code[1] if code[1] == "%" else self._code(code[1], DIGITS[code[1]])
+
+    def _code(self, name: str, digits: str) -> str:
+        self._codes.append(name)
+        return f"(?P<code{len(self._codes)}>{digits})"
 
     def _time(self, path: PurePath, found: re.Match[str]) -> float | None:
-        texts = [found[f"time{number}"] for number in range(1, len(self._forms) + 1)]
-        if not texts:
-            return None
-        if self._forms == [""]:
-            return float(texts[0])
-        dated = any(year in form for form in self._forms for year in ("%Y", "%y"))
-        texts, forms = (texts, self._forms) if dated else (["1970", *texts], ["%Y", *self._forms])
+        said: dict[str, str] = {}
+        for number, code in enumerate(self._codes, 1):
+            text = found[f"code{number}"]
+            if said.setdefault(code, text) != text:
+                raise InputError(
+                    f"{shown(path)} names two times (%{code} is {said[code]}, and {text}); rename it, or take it away"
+                )
+        if not said or "" in said:
+            return float(said[""]) if said else None
+        if not {"y", "Y"} & {*said}:
+            said["Y"] = "1970"
         try:
-            return since_1970(datetime.strptime(" ".join(texts), " ".join(forms)))
+            return since_1970(datetime.strptime(" ".join(said.values()), " ".join(f"%{code}" for code in said)))
         except (ValueError, OverflowError) as error:
             raise InputError(f"{shown(path)} names no possible time ({error}); rename it, or take it away") from error
 
