@@ -98,7 +98,7 @@ OPTIONS = [
     ("--rerank --weight nan", "the weight between 0 and 1"),
     (
         "--protocol all --protocol npo",
-        "protocol 'npo' counts gallery images of occlusion 2 (NPO), and the gallery has none; add ",
+        "protocol 'npo' counts gallery images of occlusion 2 (NPO), and the gallery has none; choose another",
     ),
     ("", "under protocol 'market': it needs gallery images of the query's identity seen by another camera"),
 ]
