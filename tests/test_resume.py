@@ -23,7 +23,7 @@ from halfseen.data.loading import Loader
 from halfseen.ops.metrics import PROTOCOLS
 from halfseen.processes import LostError
 from halfseen.recipe import Method, Recipe
-from halfseen.train import CHECKPOINT, train
+from halfseen.train import CHECKPOINT, RUN, train
 from halfseen.training.log import Log, read_log
 from halfseen.training.settings import Settings
 from halfseen.training.stopping import SIGNALS, Stopped, StopSigns
@@ -235,6 +235,24 @@ def half(splits: Splits, tmp_path: Path) -> Path:
     out = tmp_path / "half"
     interrupted(splits, out, 4)
     return out
+
+
+@pytest.mark.parametrize("over", [False, True])
+def test_an_early_version_noted_no_protocol_where_none_was_named(over: bool, splits: Splits, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    if over:
+        go(splits, out)
+    else:
+        interrupted(splits, out, 4)
+    content = torch.load(out / CHECKPOINT, weights_only=True)
+    run = json.loads(content["run"])
+    assert run.pop("protocol") == "market"
+    torch.save({**content, "run": json.dumps(run)}, out / CHECKPOINT)
+    if not over:
+        with pytest.raises(InputError, match=r"protocol market \(now all\)"):
+            go(splits, out, protocols=(PROTOCOLS["all"],))
+    go(splits, out, protocols=(PROTOCOLS["all" if over else "market"],))
+    assert json.loads((out / RUN).read_text())["protocol"] == "market"
 
 
 @pytest.mark.parametrize(

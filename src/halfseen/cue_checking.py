@@ -24,9 +24,8 @@ from halfseen.world.labels import LIES_ON
 from halfseen.world.shapes import PART
 
 COLUMNS = 8  # of a sheet
-DOUBTED = (
-    0.6  # estimators reach four in five and more; mixed up, small pictures whose people fill them reach two in five
-)
+# Estimators reach four in five and more; mixed up, small pictures whose people fill them reach two in five.
+DOUBTED = 0.6
 FOREIGN = 0.4  # joints that lie in their part are fewer only if they were mixed up: rows shifted by one leave a third
 
 

@@ -50,7 +50,8 @@ class Search:
     camera: UseAppendAction[tuple[str, ...]] = ()
     """Only sightings before this camera. May be repeated."""
     source: UseAppendAction[tuple[str, ...]] = ()
-    """Only sightings from this film, or this folder or table as it was given to `halfseen index`. May be repeated."""
+    """Only sightings from this film, or from the pictures of this folder or table, as it was given to `halfseen index`.
+    May be repeated."""
     since: str | None = None
     """Only sightings at this time or later: 2024-05-31 or '2024-05-31 17:45:10', or a number of seconds."""
     until: str | None = None

@@ -110,11 +110,6 @@ class Training:
     def _twins(self, epoch: int) -> tuple[Sample, ...]:
         return twins(self.splits.train, f"{self.settings.seed}/{epoch}", bank(self.splits))
 
-    @property
-    def scored(self) -> bool:
-        """Whether the set has anything to be scored on."""
-        return bool(self.splits.query and self.splits.gallery)
-
     def run(self) -> dict[str, Scores] | None:
         """All epochs that are left."""
         self._begin()
@@ -137,7 +132,9 @@ class Training:
         out, about = self.settings.made(), self.about()
         threads = torch.get_num_threads() if (self.fabric.device.type, self.fabric.world_size) == ("cpu", 1) else None
         if (out / CHECKPOINT).exists():
-            about, self.state = load_checkpoint(out / CHECKPOINT, about, self.network, self.optimiser)
+            about, self.state = load_checkpoint(
+                out / CHECKPOINT, about, self.network, self.optimiser, unasked=judge(self.splits, ())
+            )
             self.say(self.state.going_on(self.recipe.epochs * self.steps, threads))
         self.state.threads = threads
         self.log = Log(out, self.state.done, self.state.epoch, writes=self.leads, tensorboard=self.settings.tensorboard)
@@ -235,7 +232,7 @@ class Training:
 
     def _evaluate(self) -> None:
         """Score the network on queries and gallery, and keep it if it is the best so far."""
-        if self.leads and self.scored:
+        if self.leads and self.judge:
             self._save_checkpoint()  # the steps are to stay where there is no room for weights
             sides = [self._encoded(split, self._encode(split)) for split in SIDES]
             scores = evaluate(

@@ -33,6 +33,8 @@ NOON = 1_717_156_800.0  # 2024-05-31, twelve o'clock
         ("a.b(c)[d]{camera}", "a.b(c)[d]e", Named("e")),  # no letter means anything by itself
         ("100%-{time:%%%H}", "100%-%05", Named("", 18_000.0)),
         ("{time:%%Y%H}.jpg", "%Y05.jpg", Named("", 18_000.0)),  # a percent sign and a letter
+        ("{time:%f}_{time:%f}_{time:%z}_{time:%z}", "5_500000_Z_+00:00", Named("", 0.5)),
+        ("{time:%Y%m%d}_{time:%y%j}", "20240531_24152", Named("", NOON - 43_200)),
         ("{time:day}/{camera}", "day/gate", Named("gate")),
     ],
 )
@@ -76,10 +78,18 @@ def test_a_pattern_without_sense_is_refused(pattern: str, said: str) -> None:
         Pattern(pattern)
 
 
-def test_a_name_with_two_times_is_a_fault() -> None:
-    pattern = Pattern("{time:%Y-%m-%d}/{time:%Y%m%d_%H%M%S}.jpg")
-    with pytest.raises(InputError, match=r"20240601_120000\.jpg names two times \(%m is 05, and 06\); rename it"):
-        pattern.read(PurePosixPath("2024-05-31/20240601_120000.jpg"))
+@pytest.mark.parametrize(
+    ("pattern", "path", "said"),
+    [
+        ("{time:%Y-%m-%d}/{time:%Y%m%d_%H}.jpg", "2024-05-31/20240601_12.jpg", "%m is 05, and 06"),
+        ("{time:%Y-%m-%d}/{time:%y%m%d}.jpg", "2024-05-31/250531.jpg", "%Y is 2024, and 2025|%y is 25, and 24"),
+        ("{time:%Y%m%d}_{time:%j}.jpg", "20240531_001.jpg", "%m is 05, and 01|%j is 001, and 152"),
+        ("{time:%f}_{time:%f}.jpg", "5_05.jpg", "%f is 500000, and 050000"),
+    ],
+)
+def test_a_name_with_two_times_is_a_fault(pattern: str, path: str, said: str) -> None:
+    with pytest.raises(InputError, match=rf"names no possible time \(({said})\); rename it"):
+        Pattern(pattern).read(PurePosixPath(path))
 
 
 def test_a_name_with_an_impossible_time_is_a_fault() -> None:

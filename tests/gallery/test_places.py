@@ -97,9 +97,12 @@ def test_what_is_out_of_reach_is_not_called_missing(monkeypatch: pytest.MonkeyPa
         (f"{GET} - Server returned non-2xx status code: 403 Forbidden: x", "somebody who may read and write there"),
         ("LanceError(IO): Generic S3 error: Failed to resolve region for bucket 'b', /home/x.rs:1", "AWS_ENDPOINT_URL"),
         (f"{GET} in 24 µs - HTTP error: builder error, /home/x.rs:1", "AWS_ALLOW_HTTP=true"),
+        ("Generic S3 error: Received redirect without LOCATION, incorrectly configured region", "AWS_REGION"),
+        ("400: AuthorizationHeaderMalformed: the region 'us-east-1' is wrong; expecting 'eu-west-1'", "AWS_REGION"),
+        (f"{GET} - Server returned non-2xx status code: 503: <Code>SlowDown</Code>", "and do it again"),
         ("Invalid user input: No object store provider found for scheme: 'foo'", "correct the address"),
         ("Not found: b/data/x.lance", "open it again"),
-        ("what is this", "restore it from an export"),
+        ("what is this", "the store refuses it, or its files are damaged; .* restore it from an export"),
     ],
 )
 def test_what_a_store_says_is_told_with_what_to_do(said: str, do: str) -> None:
@@ -107,6 +110,23 @@ def test_what_a_store_says_is_told_with_what_to_do(said: str, do: str) -> None:
         raise OSError(said)
     assert isinstance(told.value, VanishedError) == ("open it again" in do)
     assert "\n" not in str(told.value)
+
+
+def test_of_a_long_message_beginning_and_end_are_told() -> None:
+    said = (
+        f"LanceError(IO): Generic S3 error: GET http://a/b?list-type=2&prefix={'x' * 300} in 3 ms, {'y' * 300} at last"
+    )
+    with pytest.raises(InputError) as told, guarded("s3://b/g", "reading"):
+        raise OSError(said)
+    assert "(Generic S3 error: GET http://a/b in 3 ms, y" in str(told.value)
+    assert "y at last): the store" in str(told.value)
+    assert len(str(told.value)) < 400
+
+
+def test_no_place_is_none() -> None:
+    for made in (Gallery.open, lambda place: Gallery.create(place, MODEL)):
+        with pytest.raises(InputError, match="the place of the gallery is empty; name a folder"):
+            made("")
 
 
 def test_addresses_and_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

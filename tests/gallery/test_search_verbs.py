@@ -22,6 +22,7 @@ from halfseen.gallery import loading
 from halfseen.gallery.indexing import index as indexing
 from halfseen.gallery.indexing import watching
 from halfseen.gallery.indexing.model import open_model
+from halfseen.gallery.origins import why_no_source
 from halfseen.gallery.sightings import Fact, Where
 from halfseen.gallery.store import Gallery
 from halfseen.ops.distance import top_k
@@ -370,6 +371,7 @@ def test_what_cannot_be_searched_is_one_sentence(
     assert (
         f"--source set/gate: it lies in {tmp_path / 'set'}, which was indexed as one source; give that, and" in within
     )
+    assert "the films in it are sources of their own" in why_no_source("v", {str(tmp_path / "v/a.mp4")}, narrow="")
     assert "--source sett: nothing in this gallery is from there; it has " in refused(
         "search", "who.png", *words, "--source", "sett"
     )

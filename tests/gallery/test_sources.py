@@ -86,6 +86,13 @@ def test_numbers_in_parquet_are_seconds_and_compact_dates_are_dates(folder: Path
     assert [source.named.time for source in find([table]).sources] == [2024.0, 1_717_113_600.0]
 
 
+def test_faults_before_it_hide_no_empty_table(tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").write_text("path,time\na.jpg,noon\n")
+    (tmp_path / "empty.csv").write_text("path\n")
+    with pytest.raises(InputError, match=r"empty\.csv' holds no rows"):
+        find([tmp_path / "bad.csv", tmp_path / "empty.csv"])
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -16,6 +16,7 @@ from typing import Any
 import httpx2
 import pytest
 import torch
+from fastapi import Request
 from fastapi.testclient import TestClient
 
 from halfseen.data.images import decode_image
@@ -24,7 +25,7 @@ from halfseen.gallery.parts import colours_of
 from halfseen.gallery.search import Search
 from halfseen.gallery.sightings import Ask, Fact, Where
 from halfseen.gallery.store import Gallery
-from halfseen.service import holdings, service
+from halfseen.service import app, holdings, service
 from halfseen.service.answers import seen_from
 from halfseen.service.app import make_app
 from halfseen.service.log import check_log
@@ -251,6 +252,7 @@ def test_a_field_that_is_something_else_is_told(client: TestClient, words: dict[
         ("GET", f"/{'x' * 999}", 404, f"there is nothing at /{'x' * 59}; "),
         ("GET", "/api/search", 405, "GET is nothing that /api/search takes; send POST: `/docs` tells how"),
         ("PUT", "/api/gallery", 405, "PUT is nothing that /api/gallery takes; send GET: `/docs` tells how"),
+        ("PUT", "/api/session", 405, "PUT is nothing that /api/session takes; send DELETE, POST: `/docs` tells how"),
         ("GET", "/api/sightings/x/maps", 422, "number: 'x' is no id; name a sighting by that which an answer has"),
         ("GET", "/api/sightings?start=-1", 422, "start: '-1' is no number from 0 on; send how many sightings"),
         ("POST", "/api/session", 422, "token: what came is no token; send it as JSON: {"),
@@ -355,6 +357,21 @@ def test_a_gallery_that_cannot_be_read_tells_no_path(
     monkeypatch.setattr(Gallery, "rows", broken)
     detail = troubled(client.get("/api/sightings/0/picture"), 503)
     assert str(place.folder) not in detail
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        ("the gallery g holds embeddings of another model", 503),
+        ("g/prepared cannot be read", 503),
+        (f"{Path.cwd() / 'g'}/images.lance has become a gallery of another model", 503),
+        ("the picture is too large; give a smaller one", 400),  # with a g in it
+    ],
+)
+def test_what_names_the_gallery_is_its_fault_and_not_the_asker_s(said: str, status: int) -> None:
+    answer = app._unfit("g", Request({"type": "http"}), InputError(said))
+    assert answer.status_code == status
+    assert (said in json.loads(bytes(answer.body))["detail"]) == (status == 400)
 
 
 def test_what_others_add_and_take_is_seen(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,4 +20,6 @@ def why_no_source(name: str, known: Collection[str], *, narrow: str) -> str:
     above = {str(folder) for folder in PurePath(os.path.abspath(name)).parents}  # noqa: PTH100
     if whole := max(above & {*known}, key=len, default=""):
         return f"it lies in {shown(whole)}, which was indexed as one source; give that, {narrow}"
+    if any(PurePath(os.path.abspath(name)) in PurePath(each).parents for each in known):  # noqa: PTH100
+        return "the films in it are sources of their own; name one of these"
     return f"nothing in this gallery is from there; it has {shortened(map(shown, known)) or 'no source'}"

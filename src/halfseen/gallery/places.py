@@ -17,10 +17,12 @@ Place: TypeAlias = Annotated[str, arg(metavar="PLACE")]  # what a command is tol
 
 def local(place: str) -> bool:
     """Whether `place` is a folder of this machine rather than an object store's address."""
+    if not place:
+        raise InputError("the place of the gallery is empty; name a folder, or an object store's address")
     if re.match("[a-z][a-z0-9]+:/[^/]", place):
         raise InputError(
             f"{shown(place)} is an object store's address that has lost a slash, as a path does; give a folder, or the "
-            f"address with both slashes, as words"
+            f"address with both slashes (in Python as a str)"
         )
     return "://" not in place
 

@@ -15,10 +15,12 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException as RefusedError
 from starlette.formparsers import MultiPartParser
+from starlette.routing import Match
 
 from halfseen import __version__
 from halfseen.data.files import shown
 from halfseen.gallery.indexing.model import Model
+from halfseen.gallery.places import joined
 from halfseen.gallery.search import Search
 from halfseen.gallery.store import Gallery
 from halfseen.service.answers import Trouble
@@ -64,7 +66,7 @@ def make_app(gallery: Gallery, model: Model, settings: Settings, search: Search 
     app.add_middleware(Guard, settings=settings, sessions=sessions, wrong=wrong)
     app.add_exception_handler(RequestValidationError, _unsound)
     app.add_exception_handler(RefusedError, _refused)
-    app.add_exception_handler(InputError, partial(_unfit, shown(gallery.folder)))
+    app.add_exception_handler(InputError, partial(_unfit, gallery.folder))
     app.add_exception_handler(LogError, _unwritten)
     _add_api(app, service, documented=bool(settings.tokens))
     _add_sessions(app, sessions, wrong, service.log)
@@ -146,14 +148,22 @@ def _refused(request: Request, error: Exception) -> Response:
     if said == HTTPStatus.NOT_FOUND.phrase:
         said = f"there is nothing at {where}; `/docs` tells what can be asked here"
     elif said == HTTPStatus.METHOD_NOT_ALLOWED.phrase:
-        allowed = (error.headers or {})["Allow"]
+        allowed = ", ".join(sorted(_methods(request)))
         said = f"{request.method[:LONG]} is nothing that {where} takes; send {allowed}: `/docs` tells how"
+        return JSONResponse({"detail": said}, error.status_code, {"Allow": allowed})
     return JSONResponse({"detail": said}, error.status_code, error.headers)
 
 
-def _unfit(folder: str, _: Request, error: Exception) -> JSONResponse:
+def _methods(request: Request) -> set[str]:
+    """Those that are taken at its address, by whichever route."""
+    there = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return {method for route in there for method in getattr(route, "methods", None) or ()}
+
+
+def _unfit(place: str, _: Request, error: Exception) -> JSONResponse:
     """What came is nothing to search by, and the sentence says why; if it names the gallery, that is at fault."""
-    if folder in str(error):
+    names = (f"the gallery {shown(place)} ", shown(joined(place, "")).rstrip("/"), f"{shown(place)}/")
+    if any(name in str(error) for name in names):
         logging.getLogger("halfseen").error("%s", error)
         return JSONResponse({"detail": "the gallery cannot be read; whoever runs this finds more in its log"}, 503)
     return JSONResponse({"detail": str(error)}, 400)

@@ -63,11 +63,14 @@ def save_checkpoint(path: Path, run: Plain, state: State, network: nn.Module, op
             raise refused(error) from error
 
 
-def load_checkpoint(path: Path, run: Plain, network: nn.Module, optimiser: Optimizer) -> tuple[Plain, State]:
+def load_checkpoint(
+    path: Path, run: Plain, network: nn.Module, optimiser: Optimizer, *, unasked: str | None
+) -> tuple[Plain, State]:
     """Bring `network` and `optimiser` to where the training `run` was stopped; another training is refused. What it was
-    begun as, too: of one that is over, the protocol may be another, as nothing is scored any more."""
+    begun as, too: of one that is over, the protocol may be another, as nothing is scored any more. `unasked`: the one
+    that tells the best where none is named, as which an early version noted none."""
     content, was, state = _read(path)
-    first = was.setdefault("protocol", run["protocol"])  # an early version noted it only where it was asked for
+    first = was.setdefault("protocol", unasked)
     if state.epoch == run["recipe"]["epochs"]:
         run = {**run, "protocol": first}
     if differing := list(differences(was, run)):

@@ -82,17 +82,19 @@ def read_rows(path: Path, columns: Columns, bad: list[str] | None = None) -> lis
 
     What is wrong with single rows is added to `bad`, if that is given, and they are left out.
     """
-    rows = []
+    rows, wrong = list[Row](), list[str]()
     for place, header, cells in (_parquet_rows if path.suffix.lower() == ".parquet" else _csv_rows)(path, columns):
         try:
             rows.append(checked_row(place, header, cells, columns))
         except InputError as error:
             if bad is None:
                 raise
-            bad.append(str(error))
-    if not rows and not bad:
+            wrong.append(str(error))
+    if not (rows or wrong):
         every = ", ".join(columns.needed + columns.optional)
         raise InputError(f"{str(path)!r} holds no rows; give it one for each picture, with {every}")
+    if bad is not None:
+        bad += wrong
     return rows
 
 

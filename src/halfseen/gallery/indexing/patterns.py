@@ -88,21 +88,29 @@ class Pattern:
         return f"(?P<code{len(self._codes)}>{digits})"
 
     def _time(self, path: PurePath, found: re.Match[str]) -> float | None:
-        said: dict[str, str] = {}
-        for number, code in enumerate(self._codes, 1):
-            text = found[f"code{number}"]
-            if said.setdefault(code, text) != text:
-                raise InputError(
-                    f"{shown(path)} names two times (%{code} is {said[code]}, and {text}); rename it, or take it away"
-                )
+        told = [(code, _plain(code, found[f"code{number}"])) for number, code in enumerate(self._codes, 1)]
+        said = dict(told)
         if not said or "" in said:
             return float(said[""]) if said else None
         if not {"y", "Y"} & {*said}:
             said["Y"] = "1970"
         try:
-            return since_1970(datetime.strptime(" ".join(said.values()), " ".join(f"%{code}" for code in said)))
+            moment = datetime.strptime(" ".join(said.values()), " ".join(f"%{code}" for code in said))
+            for code, text in told:
+                if (other := _plain(code, moment.strftime(f"%{code}"))) != text:
+                    raise ValueError(f"%{code} is {text}, and {other}")
+            return since_1970(moment)
         except (ValueError, OverflowError) as error:
             raise InputError(f"{shown(path)} names no possible time ({error}); rename it, or take it away") from error
+
+
+def _plain(code: str, digits: str) -> str:
+    """In the one way in which the same is always written."""
+    if code == "f":
+        return digits.ljust(6, "0")
+    if code == "z":
+        return digits.replace(":", "").replace("Z", "+0000").replace("-0000", "+0000")
+    return digits.zfill(4) if code == "Y" else digits
 
 
 def read_name(path: PurePath, patterns: Sequence[Pattern]) -> Named | None:

@@ -211,6 +211,6 @@ def _keep(found: Found, path: Path, by: Path, named: Named) -> None:
 
 
 def _time(row: Row, table: Path) -> float | None:
-    """Parquet has a type for dates: its numbers are seconds, and of 2024.0 nothing but 2024 is left by now."""
+    """Parquet has a type for dates: there 2024 are seconds, as nothing but that is left of 2024.0 by now."""
     text, years = row.text("time"), table.suffix.lower() != ".parquet"
     return read_time(text, f"{row.place}, column time", years=years) if text else None
