@@ -14,7 +14,7 @@ from halfseen.types import InputError
 Read = TypeVar("Read")
 Remedies: TypeAlias = Mapping[tuple[str, ...], str]  # what to do, by words that tell the cause; the first that fit
 
-LONG = 200  # of what Lance says
+LONG = 160  # of what Lance says
 TRIES = 5  # to read what others compact at the same time
 FULL = ("no space left", "file too large", "quota exceeded")
 GONE = ("not found", "no such file")
