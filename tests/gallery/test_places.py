@@ -80,7 +80,7 @@ def test_all_that_is_done_with_a_gallery_is_done_with_one_in_a_store(
 
 def test_what_is_out_of_reach_is_not_called_missing(monkeypatch: pytest.MonkeyPatch, refused: Refused) -> None:
     def dataset(_: str) -> None:
-        raise ValueError(f"{GET} in 4 ms, after 3 retries - HTTP error: error sending request, /home/x.rs:1")
+        raise ValueError(f"{GET} in 4 ms, after 3 retries - HTTP error: error sending request, /src/x.rs:1")
 
     monkeypatch.setattr(tables.lance(), "dataset", dataset)
     for made in (Gallery.open, lambda place: Gallery.create(place, MODEL)):
@@ -95,8 +95,8 @@ def test_what_is_out_of_reach_is_not_called_missing(monkeypatch: pytest.MonkeyPa
         (f"{GET} - Server returned non-2xx status code: 404 Not Found: <Code>NoSuchBucket</Code>", "make that bucket"),
         ("LanceError(IO): Failed to get AWS credentials: kind: Forbidden", "AWS_ACCESS_KEY_ID and AWS_SECRET"),
         (f"{GET} - Server returned non-2xx status code: 403 Forbidden: x", "somebody who may read and write there"),
-        ("LanceError(IO): Generic S3 error: Failed to resolve region for bucket 'b', /home/x.rs:1", "AWS_ENDPOINT_URL"),
-        (f"{GET} in 24 µs - HTTP error: builder error, /home/x.rs:1", "AWS_ALLOW_HTTP=true"),
+        ("LanceError(IO): Generic S3 error: Failed to resolve region for bucket 'b', /src/x.rs:1", "AWS_ENDPOINT_URL"),
+        (f"{GET} in 24 µs - HTTP error: builder error, /src/x.rs:1", "AWS_ALLOW_HTTP=true"),
         ("Generic S3 error: Received redirect without LOCATION, incorrectly configured region", "AWS_REGION"),
         ("400: AuthorizationHeaderMalformed: the region 'us-east-1' is wrong; expecting 'eu-west-1'", "AWS_REGION"),
         (f"{GET} - Server returned non-2xx status code: 503: <Code>SlowDown</Code>", "and do it again"),
