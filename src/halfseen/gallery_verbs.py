@@ -268,8 +268,8 @@ def _told(gallery: Gallery) -> dict[str, Any]:
     from halfseen.gallery.spans import counted_from  # noqa: PLC0415
 
     facts = gallery.table(["image", "time"])
-    since, until = span(facts) or (None, None)
-    first, last = ("" if time is None else shown_time(time) + counted_from(facts) for time in (since, until))
+    (since, until), since_when = span(facts) or (None, None), counted_from(facts)
+    first, last = ("" if time is None else shown_time(time) + since_when for time in (since, until))
     return {
         "sightings": len(gallery),
         "bytes": _size(gallery.folder),

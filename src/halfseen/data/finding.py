@@ -104,7 +104,8 @@ def _without(cue: Cue, root: Path, samples: Sequence[Sample]) -> list[str]:
     if cue == "keypoints":
         return [] if (root / KEYPOINTS).exists() else names
     if cue == "parts":
-        return [name for name in names if not PartLabels(root / PARTS, "eight").path(name).is_file()]
+        labels = PartLabels(root / PARTS, "eight")
+        return [name for name in names if not labels.path(name).is_file()]
     return [name for name in names if find_fields(root, name) is None]
 
 

@@ -17,9 +17,9 @@ def source_among(name: str, known: Collection[str]) -> str:
 
 def why_no_source(name: str, known: Collection[str], *, narrow: str) -> str:
     """Why `name` is none of the `known` sources, and what to give; `narrow`: what to do where that is too much."""
-    above = {str(folder) for folder in PurePath(os.path.abspath(name)).parents}  # noqa: PTH100
-    if whole := max(above & {*known}, key=len, default=""):
+    place = PurePath(os.path.abspath(name))  # noqa: PTH100
+    if whole := max({*map(str, place.parents)} & {*known}, key=len, default=""):
         return f"it lies in {shown(whole)}, which was indexed as one source; give that, {narrow}"
-    if any(PurePath(os.path.abspath(name)) in PurePath(each).parents for each in known):  # noqa: PTH100
+    if any(place in PurePath(each).parents for each in known):
         return "the films in it are sources of their own; name one of these"
     return f"nothing in this gallery is from there; it has {shortened(map(shown, known)) or 'no source'}"
