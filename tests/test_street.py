@@ -209,7 +209,7 @@ def scores(splits: Splits) -> dict[str, Scores]:
 def test_every_query_can_be_answered(name: str, variants: dict[str, Splits]) -> None:
     splits = variants[name]
     assert len(splits.query) == len({sample.pid for sample in splits.query}) >= 25
-    assert [*splits.notes, *splits.strays] == []
+    assert [*splits.notes, *splits.left_out] == []
     market = scores(splits)["market"]
     assert (market.queries, market.skipped) == (len(splits.query), 0)
     hidden = {sample.occlusion for sample in splits.gallery} - {Occlusion.HOLISTIC}

@@ -13,7 +13,7 @@ from halfseen import printing
 from halfseen.data.check import check
 from halfseen.data.export import export
 from halfseen.data.finding import is_holistic, read_named
-from halfseen.data.sets import SETS, set_names
+from halfseen.data.sets import SETS, doubt, set_names
 from halfseen.data.variants import occluded, partial
 from halfseen.types import SPLITS, InputError
 
@@ -57,7 +57,9 @@ class CheckSet:
     """Print JSON instead of tables."""
 
     def run(self) -> int:
-        splits = read_named(self.name, self.root, printing.print_note)
+        splits = read_named(self.name, self.root)  # what was left out is among the faults
+        if sentence := doubt(splits):
+            printing.print_note(f"note: {sentence}")
         with printing.progress_bar("reading") as progress:
             report = check(splits, workers=self.workers, progress=progress)
         if self.json:

@@ -89,8 +89,8 @@ class Sample:
 class Splits:
     """A data set as read from disk.
 
-    `notes` are warnings for the reader's eye, e.g. counts that differ; `strays` are (split, name, "") of the pictures
-    left out because their names were not understood, and (split, line, why) of the lines of lists left out.
+    `notes` are warnings for the reader's eye, e.g. counts that differ; `left_out` are (split, name, "") of the pictures
+    whose names were not understood, and (split, line, why) of the lines of lists that mean none.
     """
 
     name: str
@@ -100,7 +100,7 @@ class Splits:
     gallery: tuple[Sample, ...]
     has_cameras: bool = True
     notes: tuple[str, ...] = ()
-    strays: tuple[tuple[str, str, str], ...] = ()
+    left_out: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def by_name(self) -> dict[str, tuple[Sample, ...]]:

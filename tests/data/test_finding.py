@@ -57,6 +57,13 @@ def test_a_set_is_read_by_the_name_that_it_bears(name: str, root: Path) -> None:
     assert [line[:40] for line in said] == ["note: no split has the published counts "]
 
 
+def test_what_a_set_leaves_out_is_said(root: Path) -> None:
+    (root / "query/nobody.jpg").write_bytes(b"")
+    said: list[str] = []
+    read_named("market1501", root, said.append)
+    assert said[1:] == ["note: query: 1 image names were not understood and left out: 'query/nobody.jpg'"]
+
+
 def test_variants_are_those_of_the_package(root: Path, splits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HALFSEEN_DATA", str(root))
     assert read_named("market1501").train == splits.train

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from halfseen.data.sets import find_set, read_set, set_names
+from halfseen.data.sets import find_set, left_out, read_set, set_names
 from halfseen.data.sets.folders import find_root, leading_pid, pid_and_camera
 from halfseen.types import InputError
 
@@ -172,7 +172,7 @@ def test_only_pictures_count_and_odd_names_are_noted(plant: Plant) -> None:
     splits = read_set("market1501", root)
     assert [s.name for s in splits.query] == [MARKET[1]]
     first = ", ".join(repr(f"query/{name}") for name in sorted(odd)[:3])
-    assert f"query: 7 image names were not understood and left out: {first}, …" in splits.notes
+    assert f"query: 7 image names were not understood and left out: {first}, …" in left_out(splits)
 
 
 def test_every_extension_in_any_case(plant: Plant) -> None:
@@ -189,7 +189,7 @@ def test_names_that_are_not_utf8(plant: Plant) -> None:
     splits = read_set("market1501", root)
     assert [s.name for s in splits.query] == [MARKET[1], f"query/{RAW}"]
     assert splits.query[1].path.is_file()
-    (note,) = (note for note in splits.notes if "not understood" in note)
+    (note,) = left_out(splits)
     assert "\\udcff\\udcfe" in note
     note.encode()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from halfseen.data.sets import SETS, doubt, find_set, read_set, set_names
+from halfseen.data.sets import SETS, doubt, find_set, left_out, read_set, set_names
 from halfseen.types import Occlusion, Sample
 
 Plant = Callable[[Iterable[str]], Path]
@@ -245,7 +245,7 @@ def test_re_occluded_duke_with_a_list_that_lies_elsewhere_and_lines_that_mean_no
     splits = read_set("re-occluded-duke", root)
     assert [(s.name, s.pid) for s in splits.query] == [("extra/0009_c3_f1.jpg", 9), ("query/0010_c1_f2.jpg", 10)]
     assert [s.name for s in splits.gallery] == [DUKE[2]]
-    assert any(n.startswith("query: 1 image names") and "'query/nobody.jpg'" in n for n in splits.notes)
+    assert any(n.startswith("query: 1 image names") and "'query/nobody.jpg'" in n for n in left_out(splits))
     assert [s.occlusion for s in splits.gallery] == [Occlusion.NTP]
     allowed = "write a comma and one of 0 (unknown), 1 (ntp), 2 (npo), 3 (holistic) behind the path"
     whys = (
@@ -254,11 +254,11 @@ def test_re_occluded_duke_with_a_list_that_lies_elsewhere_and_lines_that_mean_no
         "named before, as ntp, which counts; remove one",
     )
     lines = [f"new_gallery.txt: {line}" for line in (f"{DUKE[2]},4", DUKE[3], f"{DUKE[2]},2")]
-    assert [stray for stray in splits.strays if stray[0] == "gallery"] == [
+    assert [some for some in splits.left_out if some[0] == "gallery"] == [
         ("gallery", line, why) for line, why in zip(lines, whys, strict=True)
     ]
     told = ", ".join(f"{line!r} ({why})" for line, why in zip(lines, whys, strict=True))
-    assert f"gallery: 3 lines of its list were left out: {told}" in splits.notes
+    assert f"gallery: 3 lines of its list were left out: {told}" in left_out(splits)
 
 
 def test_msmt17_second_release_and_lines_that_mean_nothing(grow: Grow) -> None:
@@ -272,7 +272,8 @@ def test_msmt17_second_release_and_lines_that_mean_nothing(grow: Grow) -> None:
         "mask_train_v2/0001/a b_000_15_x.jpg",
     ]
     assert any(
-        note.startswith("train: 2 image names") and "list_val.txt: 0001/0001_000.jpg 1" in note for note in splits.notes
+        note.startswith("train: 2 image names") and "list_val.txt: 0001/0001_000.jpg 1" in note
+        for note in left_out(splits)
     )
 
 
@@ -294,7 +295,7 @@ def test_a_folder_names_the_person_where_the_file_does_not(plant: Plant) -> None
     splits = read_set("occluded-reid", root)
     assert (facts(splits.query), facts(splits.gallery)) == ([(7, 0), (8, 0)], [(3, 1)])
     assert any(
-        n.startswith("query: 1 image names") and "'occluded_body_images/nobody/x.png'" in n for n in splits.notes
+        n.startswith("query: 1 image names") and "'occluded_body_images/nobody/x.png'" in n for n in left_out(splits)
     )
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 from halfseen.data.files import shown
 from halfseen.data.images import FORMATS, MAX_BYTES, MAX_PIXELS, decode_image, read_bytes
 from halfseen.data.sets import SETS
-from halfseen.data.sets.folders import count_people, notes_on_left_out, shortened
+from halfseen.data.sets.folders import count_people, shortened
 from halfseen.types import Edit, InputError, Progress, Sample, Splits
 
 Kind: TypeAlias = Literal[
@@ -91,31 +91,22 @@ def check(splits: Splits, *, workers: int | None = None, progress: Progress | No
     findings = _look_at_all(paths, workers, progress)
     duplicates, notes = _duplicates(parts, findings)
     faults = (
-        *_strays(splits),
+        *_left_out(splits),
         *_broken(parts, findings),
         *duplicates,
         *_overlap(splits),
         *_without_positive(splits),
     )
     counts = {split: _tally(samples, splits) for split, samples in parts.items()}
-    return Report(splits.name, counts, faults, _other_notes(splits) + notes)
+    return Report(splits.name, counts, faults, splits.notes + notes)
 
 
-def _other_notes(splits: Splits) -> tuple[str, ...]:
-    """The notes of `splits`, but for those on what was left out: each of these is a fault here."""
-    left_out = {
-        split: [(what, why) for where, what, why in splits.strays if where == split] for split in splits.by_name
-    }
-    told = [note for split, some in left_out.items() for note in notes_on_left_out(split, some)]
-    return tuple(note for note in splits.notes if note not in told)
-
-
-def _strays(splits: Splits) -> list[Fault]:
+def _left_out(splits: Splits) -> list[Fault]:
     return [
         Fault("wrong line", split, name, f"left out: {why}")
         if why
         else Fault("wrong name", split, name, "not understood, so left out")
-        for split, name, why in splits.strays
+        for split, name, why in splits.left_out
     ]
 
 

@@ -15,7 +15,7 @@ from halfseen.data.cues import KeypointFile, below, find_fields, load_fields, lo
 from halfseen.data.files import shown
 from halfseen.data.fitting import check_fit
 from halfseen.data.loading import CueSources
-from halfseen.data.sets import doubt, find_set, read_set
+from halfseen.data.sets import doubt, find_set, left_out, read_set
 from halfseen.data.variants import occluded, partial
 from halfseen.ops.parts import regrouped
 from halfseen.recipe import Cue
@@ -42,7 +42,7 @@ def read_named(name: str, root: Path | None = None, say: Callable[[str], None] =
     """The set `name`, as `Splits.name` spells it: with `+partial` or `+occluded` behind it, and `@1` for another seed.
 
     Without `root` it is looked for in the folder that HALFSEEN_DATA names; what comes with halfseen is always
-    that. `say` hears if it may be another set.
+    that. `say` hears if it may be another set, and what was left out of it.
     """
     base, *rules = name.split("+")
     place = find_set(base)[0].home or root or os.environ.get("HALFSEEN_DATA")
@@ -51,8 +51,9 @@ def read_named(name: str, root: Path | None = None, say: Callable[[str], None] =
             f"no folder is named for {base}; give --root FOLDER, or set the environment variable HALFSEEN_DATA to one"
         )
     splits = read_set(base, place)
-    if sentence := doubt(splits):
-        say(f"note: {sentence}")
+    sentence = doubt(splits)
+    for note in (*([sentence] if sentence else ()), *left_out(splits)):
+        say(f"note: {note}")
     for rule, _, seed in (rule.partition("@") for rule in rules):
         if rule in VARIANTS and not (seed or "0").isdecimal():
             raise InputError(f"{name!r}: the seed {seed!r} behind @ is no whole number; write one from 0 on, or no @")

@@ -7,7 +7,7 @@ from pathlib import Path
 from halfseen.data.files import shown
 from halfseen.data.sets.cuhk03_np import CUHK03_NP
 from halfseen.data.sets.dukemtmc import DUKEMTMC, OCCLUDED_DUKE
-from halfseen.data.sets.folders import DataSet, count_people, guessed, notes_on
+from halfseen.data.sets.folders import DataSet, count_people, guessed, left_out, notes_on
 from halfseen.data.sets.manifest import MANIFEST
 from halfseen.data.sets.market1501 import MARKET1501
 from halfseen.data.sets.msmt17 import MSMT17
@@ -35,7 +35,7 @@ SETS: dict[str, DataSet] = {
     "manifest": MANIFEST,
 }
 
-__all__ = ["SETS", "DataSet", "doubt", "find_set", "read_set", "set_names"]
+__all__ = ["SETS", "DataSet", "doubt", "find_set", "left_out", "read_set", "set_names"]
 
 
 def read_set(name: str, root: Path | str | None = None) -> Splits:
@@ -55,7 +55,7 @@ def read_set(name: str, root: Path | str | None = None) -> Splits:
         **{split: listing.samples if listing else () for split, listing in splits.items()},
         has_cameras=reading.has_cameras,
         notes=(*reading.notes, *notes_on(reading, dataset.expected[variant], dataset.distractor)),
-        strays=tuple((split, *out) for split, listing in splits.items() if listing for out in listing.left_out),
+        left_out=tuple((split, *out) for split, listing in splits.items() if listing for out in listing.left_out),
     )
 
 

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from halfseen.types import SPLITS, InputError, Sample
+from halfseen.types import SPLITS, InputError, Sample, Splits
 
 Counts: TypeAlias = Mapping[str, tuple[int, int]]  # split → identities, images
 Parse: TypeAlias = Callable[[str], tuple[int, int] | None]  # name → pid, camid; None: not understood
@@ -25,17 +25,11 @@ _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 class Listing(NamedTuple):
-    """The samples of one split; the names that were not understood and left out of it; the lines of a list that were
-    left out, each with its reason."""
+    """The samples of one split, and the names and lines left out of it, each with its reason: none for a name that was
+    not understood."""
 
     samples: tuple[Sample, ...]
-    strays: tuple[str, ...] = ()
-    refused: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def left_out(self) -> tuple[tuple[str, str], ...]:
-        """Names and lines that are no samples, each with its reason: none for a name that was not understood."""
-        return (*((name, "") for name in self.strays), *self.refused)
+    left_out: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -209,7 +203,7 @@ def place(root: Path, names: Iterable[str], parse: Parse) -> Listing:
     """The images `names` as samples, each with the pid and camera that `parse` finds in its name; junk is left out."""
     facts = [(name, parse(name)) for name in names]
     samples = tuple(Sample(root / name, name, *fact) for name, fact in facts if fact and fact[0] >= 0)
-    return Listing(samples, tuple(name for name, fact in facts if fact is None))
+    return Listing(samples, tuple((name, "") for name, fact in facts if fact is None))
 
 
 def read_three_folders(root: Path, *, named: str = "") -> Reading:
@@ -248,24 +242,25 @@ def guessed(name: str, known: Collection[str]) -> str:
     return f"{f'did you mean {close[0]}? ' if close else ''}known are {', '.join(known)}"
 
 
-def notes_on_left_out(split: str, left_out: Iterable[tuple[str, str]]) -> list[str]:
-    """A sentence on the names that say nothing, and one on the lines that were left out, where there are any."""
-    names: list[str] = []
-    lines: list[str] = []
-    for what, why in left_out:
-        (lines if why else names).append(f"{what!r} ({why})" if why else repr(what))
-    kinds = ((names, "image names were not understood and"), (lines, "lines of its list were"))
-    return [f"{split}: {len(some):,} {kind} left out: {shortened(some)}" for some, kind in kinds if some]
+def left_out(splits: Splits) -> list[str]:
+    """Sentences for each split on names that say nothing, and on lines that mean none, where there are any."""
+    notes = []
+    for split in SPLITS:
+        some = [(what, why) for where, what, why in splits.left_out if where == split]
+        names = [repr(what) for what, why in some if not why]
+        lines = [f"{what!r} ({why})" for what, why in some if why]
+        kinds = ((names, "image names were not understood and"), (lines, "lines of its list were"))
+        notes += [f"{split}: {len(told):,} {kind} left out: {shortened(told)}" for told, kind in kinds if told]
+    return notes
 
 
 def notes_on(reading: Reading, counts: Counts, distractor: int | None) -> list[str]:
-    """One sentence for each split that is empty, differs from the published `counts` or had names that say nothing."""
+    """One sentence for each split that is empty or differs from the published `counts`."""
     notes = []
     for split in SPLITS:
         listing: Listing | None = getattr(reading, split)
         if listing is None:
             continue
-        notes += notes_on_left_out(split, listing.left_out)
         people, images = count_people(listing.samples, distractor), len(listing.samples)
         published = counts.get(split, (people, images))
         if published != (people, images):

@@ -22,7 +22,7 @@ def read(root: Path, _variant: str) -> Reading:
     of_train, of_val, query, gallery = (
         _read_list(found.root, folder, name) for folder, name in zip((train, train, test, test), lists, strict=True)
     )
-    both = Listing(of_train.samples + of_val.samples, of_train.strays + of_val.strays)
+    both = Listing(of_train.samples + of_val.samples, of_train.left_out + of_val.left_out)
     return Reading(found.root, query, gallery, both, notes=found.notes)
 
 
@@ -31,7 +31,7 @@ def _read_list(root: Path, folder: str, name: str) -> Listing:
     samples = [(line, _sample(root, folder, line)) for line in lines]
     return Listing(
         tuple(sample for _, sample in samples if sample),
-        tuple(f"{name}: {line}" for line, sample in samples if not sample),
+        tuple((f"{name}: {line}", "") for line, sample in samples if not sample),
     )
 
 

@@ -71,7 +71,7 @@ def _read_gallery(root: Path, known: Set[str]) -> Listing:
             labels[name] = ALLOWED[label]
     named = place(root, labels, pid_and_camera)
     labelled = tuple(replace(sample, occlusion=labels[sample.name]) for sample in named.samples)
-    return Listing(labelled, named.strays, tuple((f"{GALLERY_LIST}: {line}", why) for line, why in refused))
+    return Listing(labelled, (*named.left_out, *((f"{GALLERY_LIST}: {line}", why) for line, why in refused)))
 
 
 def _label_notes(gallery: tuple[Sample, ...]) -> list[str]:

@@ -31,18 +31,21 @@ def read_time(text: str, where: str, *, last: bool = False, years: bool = True) 
         raise InputError(
             f"{where}: {text!r} may be a year or seconds; write a date such as {words}-05-31, or {words}.0 for seconds"
         )
+    number = None if in_years and len(words) in TOGETHER else _number(words)
     try:
-        if in_years and len(words) in TOGETHER:
-            return _moment(words, last)
-        seconds = float(words)
-    except ValueError:
-        try:
-            return _moment(words, last)
-        except (ValueError, OverflowError):
-            seconds = math.nan
+        seconds = _moment(words, last) if number is None else number
+    except (ValueError, OverflowError):
+        seconds = math.nan
     if not math.isfinite(seconds):
         raise InputError(f"{where}: {text!r} is no time; write 2024-05-31, 2024-05-31 17:45:10, or a number of seconds")
     return seconds
+
+
+def _number(words: str) -> float | None:
+    try:
+        return float(words)
+    except ValueError:
+        return None
 
 
 def _moment(words: str, last: bool) -> float:
