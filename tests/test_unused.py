@@ -32,6 +32,7 @@ COMMANDS = [
     ("pirt --config.intra False --config.project False", "project is False", "intra is True"),
     ("ogfr --row 5-random-erasure --config.agent.state patch", "agent.state is patch", "agent.kind is trained"),
     ("ogfr --row 5-random-erasure --config.agent.credit patch", "agent.credit is patch", "agent.kind is trained"),
+    ("ogfr --row known-erasure --config.agent.greedy likely", "agent.greedy is likely", "agent.kind is trained or ran"),
     ("ogfr --row 5-random-erasure --config.agent.entropy 0", "agent.entropy is 0.0", "agent.kind is trained"),
 ]
 

@@ -11,6 +11,7 @@ import torch
 from halfseen.methods import ogfr
 from halfseen.methods.ogfr import OGFR, Config
 from halfseen.nets import reinforcement
+from halfseen.nets.purification import Agent
 from halfseen.ops.losses import pixel_parts
 from halfseen.types import Batch, InputError
 from pairs import NOBODY, drawn, into_top, look, reached
@@ -193,6 +194,28 @@ def test_random_erasure_without_parts_is_judged_by_the_whole() -> None:
     assert ogfr.watch(out, tiny_batch(), network.config)["reward"].isfinite()
 
 
+def test_known_erasure_is_of_what_the_labels_of_whole_pictures_leave_out() -> None:
+    network = drawn(agent={"kind": "known", "pools": "kept", "warmup": 0})
+    out = look(network)
+    batch = tiny_batch()
+    assert out.trial is not None
+    assert batch.cues.parts is not None
+    nobody = (batch.cues.parts[:, ::16, ::16] == 0).flatten(1)
+    assert 0 < nobody.sum() < nobody.numel()
+    assert torch.equal(out.trial.choice.action, nobody)
+    terms = ogfr.losses(out, batch, network.config)
+    assert "policy" not in terms
+    assert all(term.isfinite() for term in terms.values())
+    assert ogfr.watch(out, batch, network.config)["erased"].item() == pytest.approx(nobody.float().mean().item())
+
+
+def test_known_erasure_without_parts_wants_labels_to_learn_from_all_the_same() -> None:
+    agent = Agent(kind="known", judged="global")
+    assert ogfr.needs(Config(agent=agent, attention="none"))["train"] == ogfr.needs(Config())["train"] != frozenset()
+    network = drawn(agent={"kind": "known", "judged": "global", "warmup": 0}, attention="none")
+    assert all(term.isfinite() for term in ogfr.losses(look(network), tiny_batch(), network.config).values())
+
+
 def test_without_an_agent_the_teacher_teaches_what_it_sees() -> None:
     network = drawn(agent=NOBODY)
     out = look(network)
@@ -246,6 +269,7 @@ def test_training_wants_twins() -> None:
         ({"pattern": "hard"}, "pattern is 'hard'; allowed are soft, forced, token, none"),
         ({"student": "neither"}, "student is 'neither'"),
         ({"teacher": "both"}, "teacher is 'both'"),
+        ({"handed": "unit"}, "handed is 'unit'; allowed are raw, normed"),
         ({"parts": 9}, "9"),
         ({"teacher": "none"}, "set agent.kind to none too"),
         ({"weights": {"mae": 1.0}}, "weights gives 'mae' 1.0; give 0 or more to one of pixels, mse"),

@@ -106,17 +106,19 @@ def cosine(a: list[float], b: list[float]) -> float:
     return math.fsum(x * y for x, y in zip(a, b, strict=True)) / (math.hypot(*a) * math.hypot(*b))
 
 
+@pytest.mark.parametrize("handed", ["raw", "normed"])
 @pytest.mark.parametrize("student", ["occluded", "both"])
-def test_what_the_student_takes_over_of_the_target(student: str) -> None:
-    config, out = learned(student=student)
+def test_what_the_student_takes_over_of_the_target(student: str, handed: str) -> None:
+    config, out = learned(student=student, handed=handed)
     batch = two_sided()
     assert batch.partner is not None
     assert out.target is not None
     terms = ogfr.losses(out, batch, config)
+    us, them = (look.vectors if handed == "raw" else look.normed for look in (out.student, out.target))
     mse = cos = kl = parts = 0.0
     seen = 0
     for row in range(4):
-        ours, theirs = (look.vectors["global"][at].tolist() for look, at in ((out.student, row - 4), (out.target, row)))
+        ours, theirs = us["global"][row - 4].tolist(), them["global"][row].tolist()
         mse += math.dist(ours, theirs) ** 2 / len(ours) / 4
         cos += (1 - cosine(ours, theirs)) / 4
         said, right = (look.logits["global"][at].tolist() for look, at in ((out.student, row - 4), (out.target, row)))
@@ -127,9 +129,7 @@ def test_what_the_student_takes_over_of_the_target(student: str) -> None:
         kl += 16 * (cross - own) / 4
         for part in range(8):
             if (cells(batch.partner.cues)[row] == part + 1).any():
-                pair = (
-                    look.vectors["parts"][at, part].tolist() for look, at in ((out.student, row - 4), (out.target, row))
-                )
+                pair = us["parts"][row - 4, part].tolist(), them["parts"][row, part].tolist()
                 parts, seen = parts + 1 - cosine(*pair), seen + 1
     got = [terms[name].item() for name in DISTILLED]
     assert 0 < seen < 20

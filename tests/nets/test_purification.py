@@ -122,6 +122,17 @@ def test_random_erasure_draws_its_share_teaches_any_patches_and_has_no_policy() 
     assert same.action.float().mean().item() == pytest.approx(0.3, abs=0.02)
 
 
+def test_known_erasure_draws_and_teaches_all_that_shows_nobody_and_has_no_policy() -> None:
+    purifier = Purifier(8, Agent(kind="known", warmup=1))
+    assert [name for name, _ in purifier.named_parameters()] == ["token"]
+    nobody = torch.tensor([[True, False, True, False, False], [False] * 5])
+    assert not purifier(*views(), nobody).action.any(), "nothing is erased before the warm-up is over"
+    choice = purifier(*views(), nobody)
+    assert choice.logits is None
+    assert torch.equal(choice.action, nobody)
+    assert torch.equal(choice.greedy, nobody)
+
+
 @pytest.mark.parametrize("kind", ["trained", "random"])
 def test_nothing_is_erased_during_the_warm_up_which_is_counted_in_training(kind: str) -> None:
     purifier = Purifier(8, Agent(kind=kind, warmup=3))  # type: ignore[arg-type]
@@ -330,7 +341,7 @@ def test_the_control_draws_its_rate_unless_it_is_told_another() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"kind": "lazy"}, "agent.kind is 'lazy'; allowed are trained, random, none"),
+        ({"kind": "lazy"}, "agent.kind is 'lazy'; allowed are trained, random, known, none"),
         ({"state": "all"}, "agent.state is 'all'"),
         ({"baseline": "mean"}, "agent.baseline is 'mean'"),
         ({"credit": "all"}, "agent.credit is 'all'"),

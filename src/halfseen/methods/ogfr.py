@@ -36,7 +36,7 @@ from torch import Tensor, nn
 
 from halfseen.nets.branches import Branch, Look, Teacher
 from halfseen.nets.patterns import KINDS, PATTERNS, Patterns
-from halfseen.nets.purification import Agent
+from halfseen.nets.purification import ALTERNATIVES, Agent
 from halfseen.nets.reinforcement import Trial, erasures, left, policy_loss, watched
 from halfseen.nets.trunk import Trunk
 from halfseen.ops.distance import VisibleParts
@@ -47,6 +47,7 @@ from halfseen.ops.parts import grid_labels, grid_maps, part_labels, visible_part
 from halfseen.recipe import WHERE, Cue, Exhibit, Method, Recipe, Stage
 from halfseen.types import Batch, Cues, Embedding, InputError
 
+Handed: TypeAlias = Literal["raw", "normed"]
 Attention: TypeAlias = Literal["learned", "fixed", "none"]
 Pattern: TypeAlias = Literal["soft", "forced", "token", "none"]
 Reads: TypeAlias = Literal["occluded", "holistic", "both"]
@@ -69,6 +70,7 @@ class Config:
     pattern: Pattern = "soft"  # how the occluder's kind is told to the tokens
     student: Reads = "occluded"  # twins that it reads
     teacher: Teaching = "shared"  # blocks: all but the last shared, none, or no teacher
+    handed: Handed = "raw"  # vectors that the student takes over: as they are, or behind their necks
     agent: Agent = field(default_factory=Agent)
     weights: dict[str, float] = field(default_factory=dict)
 
@@ -77,17 +79,14 @@ class Config:
         check_choice("pattern", self.pattern, Pattern)
         check_choice("student", self.student, Reads)
         check_choice("teacher", self.teacher, Teaching)
+        check_choice("handed", self.handed, Handed)
         object.__setattr__(self, "agent", Agent.of(self.agent))
         grouping_named(self.parts)  # which refuses what is none
-        if self.agent.kind != "none" and self.teacher == "none":
-            raise InputError("teacher is none, and an agent erases what a teacher sees; set agent.kind to none too")
-        if self.agent.kind != "none" and (self.agent.judged, self.attention) == ("parts", "none"):
-            raise InputError("agent.judged is parts, and there are none; set attention, or agent.judged to global")
         for name, weight in self.weights.items():
             if name not in WEIGHTS or not weight >= 0:
                 raise InputError(f"weights gives {name!r} {weight}; give 0 or more to one of {', '.join(WEIGHTS)}")
         object.__setattr__(self, "weights", WEIGHTS | self.weights)
-        self.agent.check_used(self)
+        self.agent.check_in(self)
 
     @property
     def grouping(self) -> str:
@@ -151,12 +150,14 @@ class OGFR(nn.Module):
         maps = grid_maps(*where).to(images) if fixed else None
         if self.training and self.people:
             known = cues.occluder if cues and self.config.pattern == "forced" else None
-            return self._taught(images, maps, known)
+            nobody = (grid_labels(*where) == 0).flatten(1) if self.config.agent.kind == "known" else None
+            return self._taught(images, maps, known, nobody)
         tokens, patterns = self._below(images)
         return Output(self.student(self._top(tokens), maps), patterns, labels=grid_labels(*where) if fixed else None)
 
-    def _taught(self, images: Tensor, maps: Tensor | None, known: Tensor | None) -> Output:
-        """The branches' looks at pairs: `images` [2B,3,H,W], `maps` [2B,K+1,h,w], `known` patterns [2B]."""
+    def _taught(self, images: Tensor, maps: Tensor | None, known: Tensor | None, nobody: Tensor | None) -> Output:
+        """The branches' looks at pairs: `images` [2B,3,H,W], `maps` [2B,K+1,h,w], `known` patterns [2B], and which
+        patches are known to show `nobody`, bool [2B,N]."""
         read, whole = (side(which, len(images) // 2) for which in (self.config.student, "holistic"))
         shared = self.config.teacher == "shared"  # then the blocks below the last read all
         seen, taken = (slice(None), read) if shared else (read, slice(None))
@@ -166,7 +167,8 @@ class OGFR(nn.Module):
             return Output(student, patterns)
         if self.teacher.trunk is not None:
             tokens = self.teacher.trunk.run(self.teacher.trunk.embed(images[whole]))
-        looks = self.teacher(tokens[whole], (self.teacher.trunk or self.backbone).positions, _cut(maps, whole))
+        positions = (self.teacher.trunk or self.backbone).positions
+        looks = self.teacher(tokens[whole], positions, _cut(maps, whole), _cut(nobody, whole))
         return Output(student, patterns, *looks)
 
     def _below(self, images: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
@@ -220,7 +222,7 @@ def losses(out: Output, batch: Batch, config: Config) -> dict[str, Tensor]:
     if out.teacher is not None and out.target is not None:
         own = identified(out.teacher, batch.pids, left(_cut(labels, whole), out.trial, config.agent))
         terms |= {f"teacher_{name}": term for name, term in own.items()}
-        terms |= distilled(out.student, out.target, _cut(labels, read))
+        terms |= distilled(out.student, out.target, _cut(labels, read), config.handed)
     if out.patterns is not None:
         kinds = torch.cat([cast(Tensor, each.cues.occluder) for each in both])
         terms["pattern"] = F.cross_entropy(out.patterns, kinds if config.teacher == "shared" else kinds[read])
@@ -239,11 +241,12 @@ def identified(look: Look, pids: Tensor, labels: Tensor | None) -> dict[str, Ten
     return terms
 
 
-def distilled(student: Look, target: Look, labels: Tensor | None) -> dict[str, Tensor]:
+def distilled(student: Look, target: Look, labels: Tensor | None, handed: Handed) -> dict[str, Tensor]:
     """How far the student, at its last pictures, is from the target, which is not taught. Parts count where `labels`
     [B,h,w] of the student's pictures show them."""
     count = len(target.vectors["global"])
-    ours, theirs = ({name: v.float()[-count:] for name, v in look.vectors.items()} for look in (student, target))
+    looks = (look.vectors if handed == "raw" else look.normed for look in (student, target))
+    ours, theirs = ({name: v.float()[-count:] for name, v in look.items()} for look in looks)
     theirs = {name: vectors.detach() for name, vectors in theirs.items()}
     terms = {
         "mse": F.mse_loss(ours["global"], theirs["global"]),
@@ -276,7 +279,7 @@ def shows(out: Output, config: Config) -> list[Exhibit]:
 def needs(config: Config) -> dict[Stage, frozenset[Cue]]:
     """Part labels of any kind to learn from; at test time none, unless attention is fixed."""
     return {
-        "train": frozenset() if config.attention == "none" else WHERE,
+        "train": frozenset() if config.attention == "none" and config.agent.kind != "known" else WHERE,
         "test": WHERE if config.attention == "fixed" else frozenset(),
     }
 
@@ -291,14 +294,6 @@ def _rows() -> dict[str, Config]:
     """The ladder that the reconstruction is measured by, then the alternatives to its choices."""
     nobody = Agent(kind="none")
     alone: dict[str, Any] = {"teacher": "none", "agent": nobody}
-    others = {"state": ("patch", "position"), "baseline": ("others", "none"), "credit": ("patch",)}
-    others |= {"greedy": ("likely",), "judged": ("global",), "pools": ("kept",), "gap": ("unit",)}
-    agents = {f"{of}-{kind}": Agent.of({of: kind}) for of, kinds in others.items() for kind in kinds} | {
-        "as-planned": Agent(greedy="likely", judged="global"),
-        "reward-identity": Agent(reward=(1.0, 0.0, 1.0)),
-        "reward-triplet": Agent(reward=(0.0, 1.0, 1.0)),
-        "reward-without-budget": Agent(reward=(1.0, 0.1, 0.0)),
-    }
     return {
         "0-global": Config(student="holistic", pattern="none", attention="none", **alone),
         "1-vit": Config(student="holistic", pattern="none", **alone),
@@ -313,7 +308,8 @@ def _rows() -> dict[str, Config]:
         **{f"pattern-{kind}": Config(pattern=kind) for kind in ("none", "forced", "token")},
         "parts-from-cues": Config(attention="fixed"),
         "trunks-separate": Config(teacher="separate", student="both"),
-        **{name: Config(agent=agent) for name, agent in agents.items()},
+        "handed-normed": Config(handed="normed"),
+        **{name: Config(agent=agent) for name, agent in ALTERNATIVES.items()},
     }
 
 

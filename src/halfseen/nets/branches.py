@@ -94,17 +94,20 @@ class Teacher(nn.Module):
             network.blocks, network.norm = network.blocks[:-1], nn.Identity()  # they are the top
         self.purifier = Purifier(trunk.dim, agent) if agent.kind != "none" else None
 
-    def forward(self, tokens: Tensor, positions: Tensor, maps: Tensor | None) -> tuple[Look, Look, Trial | None]:
+    def forward(
+        self, tokens: Tensor, positions: Tensor, maps: Tensor | None, nobody: Tensor | None = None
+    ) -> tuple[Look, Look, Trial | None]:
         """What it learns from, with the patches that were drawn erased; what it teaches, with the likeliest erased; and
         how the agent did.
 
-        `tokens` [B,n,D] go into the last block, the patches lie at `positions` [1,N,D]; `maps` as in a branch.
+        `tokens` [B,n,D] go into the last block, the patches lie at `positions` [1,N,D]; `maps` as in a branch,
+        `nobody` as in a purifier.
         """
         if self.purifier is None:
             look: Look = self.branch(self.top(tokens), maps)
             return look, look, None
         patches = tokens[:, self.prefix : self.prefix + positions.shape[1]]
-        choice: Choice = self.purifier(patches, tokens[:, 0], positions)
+        choice: Choice = self.purifier(patches, tokens[:, 0], positions, nobody)
         swapped = self.purifier.swap(patches, choice.action, positions)
         agent = self.purifier.agent
         gone = (choice.action, choice.greedy) if agent.pools == "kept" else (None, None)

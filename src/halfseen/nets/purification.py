@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from halfseen.ops.kernel import check_choice, check_used
 from halfseen.types import InputError
 
-Kind: TypeAlias = Literal["trained", "random", "none"]
+Kind: TypeAlias = Literal["trained", "random", "known", "none"]
 State: TypeAlias = Literal["patch", "context", "position"]
 Baseline: TypeAlias = Literal["greedy", "others", "none"]
 Credit: TypeAlias = Literal["joint", "patch"]
@@ -34,7 +34,8 @@ class Agent:
 
     `kind` "random" is the control: it draws each patch with probability `drawn` (none: `rate`), as often as a
     policy of its rate came to, and teaches what any patches leave, as many as that policy's likeliest; if `greedy`
-    is "likely", what it drew. `state`: a policy sees the patch alone, also the class token ("context"), or also
+    is "likely", what it drew. "known" is a control too: it erases all that shows nobody, as part labels say, which no
+    policy could know better. `state`: a policy sees the patch alone, also the class token ("context"), or also
     where the patch lies. `judged` are the vectors whose gain counts: those of the parts, which are means of
     patches, or that of the whole, the class token's, which has made up its mind further below and hardly looks at
     patches any more. `pools`: parts are pooled from all patches, the tokens that stand for erased ones among them
@@ -50,7 +51,7 @@ class Agent:
     the first `warmup` steps nothing is erased: a network that knows nobody yet cannot tell what harms it.
     """
 
-    kind: Kind = "trained"  # who erases; random: the control
+    kind: Kind = "trained"  # who erases; random and known: controls
     state: State = "context"  # what the policy sees of a patch
     rate: float = 0.15  # share of patches to erase
     drawn: float | None = None  # share that the control draws; none: rate
@@ -91,14 +92,19 @@ class Agent:
                 f"leave agent.baseline out, or set agent.credit to joint"
             )
 
-    def check_used(self, config: Any) -> None:
-        """An UnusedError where `config`, whose `agent` this is, says something of it that nobody asks for."""
+    def check_in(self, config: Any) -> None:
+        """An InputError where `config`, whose `agent` this is, has no place for it or asks for none of what it says."""
+        if self.kind != "none" and config.teacher == "none":
+            raise InputError("teacher is none, and an agent erases what a teacher sees; set agent.kind to none too")
+        if self.kind != "none" and (self.judged, config.attention) == ("parts", "none"):
+            raise InputError("agent.judged is parts, and there are none; set attention, or agent.judged to global")
         check_used(
             config,
             self.kind == "trained",
             "agent.kind is trained",
             "agent.state agent.baseline agent.credit agent.entropy",
         )
+        check_used(config, self.kind != "known", "agent.kind is trained or random", "agent.greedy")
 
     @property
     def chance(self) -> float:
@@ -111,12 +117,28 @@ class Agent:
         return saved if isinstance(saved, Agent) else Agent(**saved)
 
 
+def _alternatives() -> dict[str, Agent]:
+    """Other agents than the default, by what they do otherwise."""
+    others = {"state": ("patch", "position"), "baseline": ("others", "none"), "credit": ("patch",)}
+    others |= {"greedy": ("likely",), "judged": ("global",), "pools": ("kept",), "gap": ("unit",)}
+    return {f"{of}-{kind}": Agent.of({of: kind}) for of, kinds in others.items() for kind in kinds} | {
+        "as-planned": Agent(greedy="likely", judged="global"),
+        "reward-identity": Agent(reward=(1.0, 0.0, 1.0)),
+        "reward-triplet": Agent(reward=(0.0, 1.0, 1.0)),
+        "reward-without-budget": Agent(reward=(1.0, 0.1, 0.0)),
+        "known-erasure": Agent(kind="known", pools="kept"),
+    }
+
+
+ALTERNATIVES = _alternatives()
+
+
 class Choice(NamedTuple):
     """What is to become of N patches; `logits` of erasing each are None where no policy decides."""
 
     logits: Tensor | None  # [B,N]
     action: Tensor  # bool [B,N]: drawn
-    greedy: Tensor  # bool [B,N]: the likeliest; the control's any
+    greedy: Tensor  # bool [B,N]: the likeliest; where chance draws, any
     active: Tensor  # bool []: the warm-up is over
 
 
@@ -151,11 +173,15 @@ class Purifier(nn.Module):
         self.policy = Policy(dim, agent.state) if agent.kind == "trained" else None
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
-    def forward(self, patches: Tensor, cls: Tensor, positions: Tensor) -> Choice:
-        """Choose for `patches` [B,N,D] of pictures with `cls` [B,D], at `positions` [1,N,D]."""
+    def forward(self, patches: Tensor, cls: Tensor, positions: Tensor, nobody: Tensor | None = None) -> Choice:
+        """Choose for `patches` [B,N,D] of pictures with `cls` [B,D], at `positions` [1,N,D]; `nobody`, bool [B,N], are
+        those that show no part of the person, where that is known."""
         active = self.steps >= self.agent.warmup
         if self.training:
             self.steps += 1
+        if self.agent.kind == "known":
+            gone = cast(Tensor, nobody) & active
+            return Choice(None, gone, gone, active)
         luck = torch.rand(patches.shape[:2], device=patches.device)
         if self.policy is None:
             action = luck < self.agent.chance
