@@ -54,6 +54,10 @@ chance ogfr-heavy "${heavy[@]}"
 kept=("${much[@]}" --config.agent.pools kept --config.agent.gap unit --config.agent.reward 1 1 1)
 run ogfr-kept-6-ogfr ogfr --row 6-ogfr "${kept[@]}" # what was erased is pooled by nobody, and compared as at last
 chance ogfr-kept "${kept[@]}"
+necks=(--config.handed normed) # what the student takes over is compared behind the necks
+run ogfr-necks-4-distillation ogfr --row 4-distillation "${necks[@]}"
+run ogfr-necks-much-6-ogfr ogfr --row 6-ogfr "${necks[@]}" "${much[@]}"
+chance ogfr-necks-much "${necks[@]}" "${much[@]}"
 render world-half 0.5
 for row in 4-distillation 6-ogfr; do
   run "ogfr-half-$row" ogfr --row "$row"
@@ -61,6 +65,10 @@ done
 chance ogfr-half
 run ogfr-half-kept-6-ogfr ogfr --row 6-ogfr "${kept[@]}"
 chance ogfr-half-kept "${kept[@]}"
+run ogfr-half-necks-4-distillation ogfr --row 4-distillation "${necks[@]}"
+run ogfr-half-necks-known ogfr --row known-erasure --config.agent.gap unit "${necks[@]}" # by the best of agents
+run ogfr-half-necks-kept-6-ogfr ogfr --row 6-ogfr "${necks[@]}" "${kept[@]}"
+chance ogfr-half-necks-kept "${necks[@]}" "${kept[@]}"
 render world 0.1
 trunk=(--config.backbone vit_tiny_lite0_s16_224 --recipe.epochs 8 --recipe.speeds backbone.network.blocks 0.5)
 run trunk-bot bot "${trunk[@]}"

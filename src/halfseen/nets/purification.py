@@ -179,10 +179,10 @@ class Purifier(nn.Module):
         active = self.steps >= self.agent.warmup
         if self.training:
             self.steps += 1
+        luck = torch.rand(patches.shape[:2], device=patches.device)  # always: all else has the same luck by any agent
         if self.agent.kind == "known":
             gone = cast(Tensor, nobody) & active
             return Choice(None, gone, gone, active)
-        luck = torch.rand(patches.shape[:2], device=patches.device)
         if self.policy is None:
             action = luck < self.agent.chance
             taught = action if self.agent.greedy == "likely" else likeliest(torch.rand_like(luck), self.agent.rate)
