@@ -147,6 +147,29 @@ def test_each_loss_is_one_number_and_their_sum_teaches_every_parameter(name: str
     assert untouched(network, torch.stack(list(terms.values())).sum()) == []
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if hasattr(METHODS[name].config(), "margin")])
+@pytest.mark.parametrize(("choice", "value", "kind"), [("margin", 20.0, "triplet"), ("smoothing", 0.5, "identity")])
+def test_margin_and_smoothing_are_what_the_config_says(name: str, choice: str, value: float, kind: str) -> None:
+    everywhere = {"gilt": dict.fromkeys(METHODS[name].config().gilt, (1, 1))} if name in ("bpbreid", "pcb") else {}
+    config = tiny_config(name, **everywhere)
+    out = tiny_network(name, config)(*tiny_views(name))
+    own, other = (
+        {term: loss.item() for term, loss in METHODS[name].losses(out, tiny_batch(), chosen).items() if kind in term}
+        for chosen in (config, dataclasses.replace(config, **{choice: value}))
+    )
+    assert own
+    assert [term for term in own if own[term] == other[term]] == []
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if hasattr(METHODS[name].config(), "last_stride")])
+def test_the_last_stage_has_the_stride_that_the_config_says(name: str) -> None:
+    grids = [
+        METHODS[name].network(tiny_config(name, last_stride=stride), PEOPLE, image=IMAGE).get_submodule("backbone").grid
+        for stride in (1, 2)
+    ]
+    assert grids == [(4, 2), (2, 1)]
+
+
 def test_embed_uses_only_what_a_network_for_no_people_has(name: str, network: nn.Module) -> None:
     bare = tiny_network(name, tiny_config(name), people=0, seed=5)
     kept = bare.state_dict().keys()

@@ -293,14 +293,17 @@ def test_P5_the_left_shoulder_is_in_two_groups() -> None:
     assert same.tolist() == [[False, True, False]] * 3
 
 
-def test_stripes_patches_and_groups_are_the_means_of_what_the_encoder_makes_of_them() -> None:
-    network, cues = related(intra=False, units=0), tiny_cues(3)
+@pytest.mark.parametrize("threshold", [0.001, 0.0, 0.3])
+def test_stripes_patches_and_groups_are_the_means_of_what_the_encoder_makes_of_them(threshold: float) -> None:
+    network, cues = related(intra=False, units=0, threshold=threshold), tiny_cues(3)
+    assert cues.keypoints is not None
+    cues.keypoints[:, 7, 2] = 0  # a joint that is not there lies above no threshold
     out = seen_in(network, cues)
     cells, masks = seen_at(network, cues)
     torch.testing.assert_close(out.vectors["stripes"], cells.mean((2, 3)))
     torch.testing.assert_close(out.vectors["patches"], cells.amax((2, 3)))  # one patch
     for number, joints in enumerate(MEMBERS):
-        rows = [(cells * (masks[:, joint, None] > 0.001)).mean((2, 3)) for joint in joints]
+        rows = [(cells * (masks[:, joint, None] > threshold)).mean((2, 3)) for joint in joints]
         torch.testing.assert_close(out.test[:, 2 + number], torch.stack(rows).mean(0))
 
 

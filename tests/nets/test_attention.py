@@ -201,6 +201,16 @@ def test_new_queries_are_short_and_differ() -> None:
     assert torch.pdist(queries).min() > 0.5
 
 
+def test_new_projections_keep_what_they_are_given_as_long_as_it_is() -> None:
+    """Shorter queries and keys would make all scores alike, and all queries with them."""
+    torch.manual_seed(0)
+    made, tokens = Attention(128, 8), draw(0, 1, 400, 128)
+    with torch.no_grad():
+        for layer in (made.query, made.key, made.value, made.out):
+            assert layer(tokens).std().item() == pytest.approx(1, abs=0.05)
+            assert layer(torch.zeros(128)).eq(0).all()
+
+
 def test_heads_that_do_not_divide_are_refused() -> None:
     with pytest.raises(
         InputError, match="10 features cannot be split among 8 heads; choose a backbone with a multiple"

@@ -58,6 +58,13 @@ def test_the_copy_is_of_all_that_the_last_stage_and_its_followers_are(name: str,
     torch.testing.assert_close(other, own)
 
 
+def test_looking_for_the_last_stage_leaves_the_backbone_as_it_was_pretrained() -> None:
+    backbone = backbone_of("test_resnet")
+    before = copy.deepcopy(backbone.state_dict())
+    SecondStage(backbone, IMAGE)
+    assert [name for name, value in backbone.state_dict().items() if not torch.equal(value, before[name])] == []
+
+
 def test_the_copy_keeps_the_stride_that_was_chosen() -> None:
     for stride, size in ((1, (4, 2)), (2, (2, 1))):
         backbone = backbone_of("test_resnet", stride)
