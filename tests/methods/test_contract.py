@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from halfseen.methods import METHODS, bpbreid, pcb, pgfl_kd, pirt
 from halfseen.recipe import Method, learning_rate
+from halfseen.training.tiers import SPEEDS
 from halfseen.types import Cues, Embedding, InputError
 from halfseen.weights import plain, rebuilt
 from tiny_methods import (
@@ -168,6 +169,19 @@ def test_the_last_stage_has_the_stride_that_the_config_says(name: str) -> None:
         for stride in (1, 2)
     ]
     assert grids == [(4, 2), (2, 1)]
+
+
+def test_each_speed_of_the_mini_tier_is_that_of_some_parameter() -> None:
+    """A training does not refuse one that is nobody's."""
+    named = {
+        parameter
+        for name, config in configs().values()
+        if config.backbone.startswith("vit_")
+        for parameter, _ in METHODS[name]
+        .network(dataclasses.replace(config, backbone="test_vit"), PEOPLE, image=IMAGE)
+        .named_parameters()
+    }
+    assert [start for start, _ in SPEEDS if not any(parameter.startswith(start) for parameter in named)] == []
 
 
 def test_embed_uses_only_what_a_network_for_no_people_has(name: str, network: nn.Module) -> None:

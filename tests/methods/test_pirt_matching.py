@@ -240,6 +240,9 @@ def test_widths_follow_the_backbone() -> None:
     assert [quarter(dim) for dim in (2048, 1280, 192, 6)] == [512, 320, 48, 2]
     assert [heads_for(dim, 8) for dim in (2048, 1280, 192, 12, 7, 5)] == [8, 8, 8, 6, 7, 5]
     assert [heads_for(quarter(dim), 4) for dim in (2048, 1280, 24, 20)] == [4, 4, 3, 1]
+    network = tiny_network("pirt", Config())
+    for name in ("trust.0.weight", "inter.encoder.layers.0.linear1.weight", "inter.encoder.layers.2.linear1.weight"):
+        assert network.get_parameter(name).shape == (4, 16)  # as 512 of 2048
 
 
 def test_operations_are_counted_at_test_time_too() -> None:
