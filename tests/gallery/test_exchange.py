@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ import torch
 
 from fixture_types import Run, SmallDisk
 from galleries import DIM, MODEL, PARTS, facts, filled, people
+from halfseen.gallery import tables
 from halfseen.gallery.sightings import ModelFacts
 from halfseen.gallery.store import Gallery
 from halfseen.types import InputError
@@ -68,6 +70,64 @@ def test_an_export_holds_the_images_of_all_files_that_it_calls_done(tmp_path: Pa
     assert (again.import_(tmp_path / "out"), again.known(["a"])) == (1, {"a"})
 
 
+def test_an_export_calls_nothing_done_whose_images_came_too_late_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever imports it would never index such a file."""
+    gallery, other = Gallery.create(tmp_path / "g", MODEL), Gallery.open(tmp_path / "g")
+    sources = gallery.sources
+
+    def meanwhile() -> pa.Table:
+        other.add(people([0]), facts(1), ["a"])
+        other.finish(["a"])
+        return sources()
+
+    monkeypatch.setattr(gallery, "sources", meanwhile)
+    gallery.export(tmp_path / "out")
+    again = Gallery.create(tmp_path / "again", MODEL)
+    assert again.import_(tmp_path / "out") == len(again.known(["a"]))
+
+
+def test_an_import_knows_what_others_have_added(tmp_path: Path) -> None:
+    gallery = Gallery.create(tmp_path / "g", MODEL)
+    gallery.add(people([0, 1]), facts(2), ["a", "b"])
+    gallery.export(tmp_path / "out")
+    again, other = Gallery.create(tmp_path / "again", MODEL), Gallery.open(tmp_path / "again")
+    other.add(people([0]), facts(1), ["a"])
+    assert again.import_(tmp_path / "out") == 1
+    assert len(again) == 2
+
+
+def test_nobody_adds_between_an_imports_look_and_its_addition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two imports at once would double everything."""
+    filled(tmp_path / "g", 5).export(tmp_path / "out")
+    gallery, other = Gallery.create(tmp_path / "again", MODEL), Gallery.open(tmp_path / "again")
+    table, refused = gallery.table, list[str]()
+
+    def looks(columns: list[str]) -> pa.Table:
+        with pytest.raises(InputError, match="another process has been writing") as said:
+            other.import_(tmp_path / "out")
+        refused.append(str(said.value))
+        return table(columns)
+
+    monkeypatch.setattr(tables, "PATIENCE", 0.0)
+    monkeypatch.setattr(gallery, "table", looks)
+    assert gallery.import_(tmp_path / "out") == 5
+    assert len(refused) == 1
+
+
+def test_an_import_that_has_no_room_calls_nothing_done(tmp_path: Path, small_disk: SmallDisk) -> None:
+    gallery = filled(tmp_path / "g")
+    gallery.finish(["a"])
+    gallery.export(tmp_path / "out")
+    again = Gallery.create(tmp_path / "again", MODEL)
+    with small_disk(10_000), pytest.raises(InputError, match="make room"):
+        again.import_(tmp_path / "out")
+    assert (len(again), again.known(["a"])) == (0, set())
+    assert again.import_(tmp_path / "out") == 200
+    assert again.known(["a"]) == {"a"}
+
+
 def test_any_program_reads_it(tmp_path: Path) -> None:
     filled(tmp_path / "g", 5).export(tmp_path / "out")
     table = pq.read_table(tmp_path / "out/images.parquet")
@@ -81,9 +141,10 @@ def test_an_export_is_whole_or_not_at_all(tmp_path: Path, small_disk: SmallDisk)
     with small_disk(2_000), pytest.raises(InputError, match=r"cannot be written .*; make room there"):
         gallery.export(tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["g"]
-    for place in (tmp_path / "g", tmp_path / "no/where"):
-        with pytest.raises(InputError, match=r"exists already|cannot be written"):
-            gallery.export(place)
+    (tmp_path / "empty").mkdir()
+    for place, words in (("g", "exists already"), ("empty", "exists already"), ("no/where", "cannot be written")):
+        with pytest.raises(InputError, match=words):
+            gallery.export(tmp_path / place)
 
 
 def test_another_models_export_is_refused(tmp_path: Path) -> None:
@@ -128,6 +189,7 @@ def test_damaged_exports_add_nothing(tmp_path: Path) -> None:
         "sources.parquet": [b"PAR1", _parquet(table)],
         "gallery.json": [
             *(b"{", b"[]", b"{}", b'{"model": {}, "notes": {}}', b'{"model": 1, "notes": 2}', b"\xff"),
+            json.dumps({"model": asdict(MODEL), "notes": []}).encode(),
             b'{"model": {"name": "tiny", "digest": "a", "parts": 5, "dim": 16}, "notes": {}}',
             b'{"model": {"name": "tiny", "digest": "a", "parts": ["a"], "dim": "16"}, "notes": {}}',
         ],

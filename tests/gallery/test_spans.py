@@ -31,6 +31,7 @@ BOTH = pa.concat_tables([DATED, FILMED])
         (DATED, Where(since=1.0, until=2.0), SPAN),
         (BOTH, Where(since=NOON + 61), SPAN),
         (BOTH, Where(since=NOON - 9, until=NOON - 1), SPAN),
+        (FILMED, Where(until=0.0), f"of then in this gallery; it has {FILM}"),
         (FILMED, Where(since=73.0), f"of then in this gallery; it has {FILM}"),
         (FILMED, Where(since=NOON), f"the films in this gallery have no date; it has {FILM}: give seconds"),
         (

@@ -88,12 +88,13 @@ def test_ids_are_new_for_ever(tmp_path: Path) -> None:
 
 def test_removing_by_all_that_can_be_said(tmp_path: Path) -> None:
     gallery, known = filled(tmp_path), facts(200)
-    span = Where(cameras=frozenset({"gate '1'", "gate '2'"}), since=20.0, until=90)
+    span = Where(cameras=frozenset({"gate '1'", "gate '2'"}), since=21.0, until=89.0)
     expected = [
         row
         for row, fact in enumerate(known)
-        if fact.camera in ("gate '1'", "gate '2'") and fact.time is not None and 20 <= fact.time <= 90
+        if fact.camera in ("gate '1'", "gate '2'") and fact.time is not None and 21 <= fact.time <= 89
     ]
+    assert {21, 89} <= {*expected}, "both ends are meant"
     assert sorted(gallery.rows(where=span)) == expected
     assert gallery.remove(where=span) == len(expected)
     assert not gallery.rows(where=span)
@@ -130,6 +131,25 @@ def test_a_person_is_forgotten_with_the_passage(tmp_path: Path) -> None:
     assert _on_disk(tmp_path, b"thumbnail <18>") != []
     assert Counter(gallery.count("camera").values()).total() == 4
     assert gallery.verify() == []
+
+
+def test_with_a_person_goes_their_passage_and_no_other_of_that_name(tmp_path: Path) -> None:
+    gallery = Gallery.create(tmp_path, MODEL)
+    names = [("a", "first"), ("a", "first"), ("a", "second"), ("b", "first"), ("pictures", ""), ("pictures", "")]
+    gallery.add(people([0] * 6), [Fact(source=source, track=track) for source, track in names])
+    assert gallery.forget(person=[0]) == 2
+    assert gallery.forget(person=[4]) == 1, "a picture is in no passage"
+    assert sorted(gallery.rows()) == [2, 3, 5]
+
+
+def test_what_is_forgotten_is_all_that_is_said(tmp_path: Path) -> None:
+    """A passage, or something of unknown age, of another source is not meant."""
+    gallery = filled(tmp_path, 60)
+    gallery.add(people([0, 0]), [Fact("undated.png", "one set"), Fact("undated.png", "another set")])
+    assert gallery.forget(person=[7], source="film 1.mp4") == 0
+    assert gallery.forget(person=[7], before=7.5) == 2  # 5 and 7 of its passage; when 6 was is unknown, and 8 is later
+    assert gallery.forget(source="one set", before=4e9) == 1
+    assert len(gallery) == 59
 
 
 def test_forgetting_by_source_and_time(tmp_path: Path) -> None:
@@ -185,6 +205,7 @@ def test_what_is_done_is_known_even_when_forgotten(tmp_path: Path) -> None:
     assert gallery.known(["one", "two"]) == set()
     gallery.finish(["one", "nobody there"])
     gallery.finish([])
+    assert gallery.known([]) == set()
     assert gallery.known(["one", "two", "nobody there"]) == {"one", "nobody there"}
     assert [*gallery.of_content(["two", ""]).values()] == ["two"]
     assert gallery.remove(gallery.of_content(["two"])) == 1
@@ -205,12 +226,14 @@ def test_compaction_keeps_everything(tmp_path: Path) -> None:
     gallery = filled(tmp_path, 5)
     for row in range(5, 25):
         gallery.add(people([row]), facts(1, row))
+        gallery.finish([f"digest {row}"])
     before = gallery.rows(), gallery.embedding()[1].vectors
     gallery.remove([3])
     gallery.compact(grace=timedelta(0))
     assert gallery.rows() == {id: fact for id, fact in before[0].items() if id != 3}
     assert torch.equal(gallery.embedding()[1].vectors, before[1][[row for row in range(25) if row != 3]])
-    assert len(list((tmp_path / "images.lance/data").iterdir())) == 1
+    assert gallery.known(f"digest {row}" for row in range(30)) == {f"digest {row}" for row in range(5, 25)}
+    assert [len([*(tmp_path / f"{name}.lance/data").iterdir()]) for name in ("images", "sources")] == [1, 1]
 
 
 def test_verify_finds_what_is_wrong(tmp_path: Path) -> None:
