@@ -415,6 +415,25 @@ def test_the_parts_are_told(kept: Callable[[Embedding], Chunk]) -> None:
 
 
 @EITHER
+def test_negative_pictures_change_nothing_of_what_is_told_of_the_parts(kept: Callable[[Embedding], Chunk]) -> None:
+    gallery, query, unlike = (made(n, (3, 8), seed, "plain") for n, seed in ((60, 1), (2, 2), (2, 3)))
+    rows, mean, room = kept(gallery), Mean.each(query), Found.room(2, 0, 3)
+    both = Probes.of(mean), Probes.of(mean, (Mean.each(unlike),))
+    alone, beside = (parts_told(search(rows, probes, 60, room, None)) for probes in both)
+    assert min(map(len, alone)) > 20
+    assert alone == beside
+
+
+def parts_told(found: Found) -> list[dict[int, list[float]]]:
+    """Of each person the parts of all who were found, and how far they are seen, by id."""
+    parts, apart = torch.cat([found.parts.nan_to_num(7), found.seen], 2), found.distances
+    return [
+        {id: told for id, told, far in zip(*columns, strict=True) if far < math.inf}
+        for columns in zip(found.ids.tolist(), parts.tolist(), apart.tolist(), strict=True)
+    ]
+
+
+@EITHER
 def test_every_bit_is_held(kept: Callable[[Embedding], Chunk]) -> None:
     for kind in ("plain", "sparse", "alike"):
         embedding = made(50, (3, 17), 4, kind)

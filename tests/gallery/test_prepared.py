@@ -140,6 +140,40 @@ def test_what_is_removed_is_no_answer_and_what_is_forgotten_is_gone(
     assert {3, 4, 120, 250}.isdisjoint(held.tolist())
 
 
+def test_what_comes_behind_a_removed_end_of_a_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery = filled(tmp_path, ROWS)
+    prepare(gallery)
+    gallery.add(people([7] * 30), facts(30, ROWS))
+    gallery.remove([ROWS - 1])
+    assert prepared_rows(gallery) == ROWS - 1
+    for memory in (None, 0):
+        search = Search(gallery, memory=memory)
+        assert ROWS in {each.id for each in answers(search)[0]}
+        assert answers(search) == read(gallery, monkeypatch)
+
+
+def test_who_has_not_seen_a_removal_keeps_nothing_of_it(tmp_path: Path) -> None:
+    gallery, other = filled(tmp_path, ROWS), Gallery.open(tmp_path)
+    prepare(gallery)
+    gallery.remove([3])
+    other.compact(grace=timedelta(0))
+    assert 3 not in torch.cat([load_file(path)["ids"] for path in files(gallery)]).tolist()
+
+
+def test_what_is_written_is_on_the_disk_before_it_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that loses its power must not leave a file of the right name and length that holds something else."""
+    gallery, synced, sync = filled(tmp_path, ROWS), list[int](), os.fsync
+
+    def noted(file: int) -> None:
+        synced.append(os.fstat(file).st_ino)
+        assert os.fstat(file).st_ino not in {path.stat().st_ino for path in files(gallery) if path.suffix != ".part"}
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    prepare(gallery)
+    assert synced == [path.stat().st_ino for path in files(gallery)]
+
+
 def test_of_a_file_most_of_which_is_gone_nothing_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A gap between two files, too, is read and filled."""
     gallery = filled(tmp_path, ROWS)
@@ -426,6 +460,17 @@ def test_columns_of_other_lengths_are_passed_over(harmed: tuple[Gallery, Path]) 
             gallery.compact()
             assert not path.exists()
             path.touch()
+
+
+@pytest.mark.parametrize("name", ["whole", "step"])
+def test_columns_of_another_type_are_passed_over(harmed: tuple[Gallery, Path], name: str) -> None:
+    gallery, path = harmed
+    with safe_open(path, "pt") as file:
+        about, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    path.unlink()
+    save_file({**tensors, name: tensors[name].double()}, path, about)
+    assert prepared_rows(gallery) == ROWS - LONG
+    assert len(answers(Search(gallery))[0]) == ROWS
 
 
 def test_a_file_in_the_folders_place_is_told(tmp_path: Path) -> None:

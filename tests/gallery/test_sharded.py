@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -18,7 +20,7 @@ import torch
 
 pytest.importorskip("lance", reason="the extra `search` is not installed")
 
-from galleries import MODEL, PARTS, facts, people
+from galleries import MODEL, PARTS, facts, filled, people
 from halfseen.gallery import machines, sharded
 from halfseen.gallery.calibration import Calibration, keep_calibration
 from halfseen.gallery.leading import Leading
@@ -94,22 +96,44 @@ def test_shares_are_all_rows_once(gallery: Gallery) -> None:
         assert sorted(after) == [id for id in own if id > 1500]
 
 
-def test_a_shard_still_knows_the_version_before_and_reads_only_what_is_new(gallery: Gallery) -> None:
-    shard, ask = Shard(gallery.folder, MODEL, Share(0, 1), None, 1), asks(1)[0]
-    states, wanted = [], []
+def test_a_shard_still_knows_the_version_before_and_reads_only_what_is_new(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states, wanted, read, scan = [], [], list[int](), Part.scan
     for number in range(4):
         states.append(gallery.state)
         wanted.append(Search(Gallery.open(gallery.folder)))
-        assert shard.load(gallery.state) == len(gallery)
         gallery.remove([number])
         gallery.add(people([number]), facts(1, ROWS + number))
-    probes = wanted[0].probes([ask])
-    for state, search in [*zip(states, wanted, strict=True)][-2:]:
-        assert_same(shard.nearest(state, probes, 40, ()), search.nearest(probes, 40))
-    assert shard.load(states[0]) == ROWS  # one that it has forgotten
-    gallery.compact(grace=timedelta(0))
-    with pytest.raises(VanishedError):
-        Shard(gallery.folder, MODEL, Share(0, 1), None, 1).load(states[0])
+
+    def counted(part: Part, *words: Any, **more: Any) -> Iterator[Any]:
+        for batch in scan(part, *words, **more):
+            read.append(len(batch))
+            yield batch
+
+    monkeypatch.setattr(Part, "scan", counted)
+    shard, back = (Shard(gallery.folder, MODEL, Share(0, 1), None, 1) for _ in range(2))
+    assert [shard.load(state) for state in states] == [ROWS] * 4
+    assert sum(read) == ROWS + 3
+    assert [back.load(state) for state in (states[3], states[0])] == [ROWS] * 2
+    gallery.compact(grace=timedelta(0))  # what is not in memory now is nowhere
+    probes = wanted[0].probes([replace(asks(1)[0], parts=None)])
+    for holder, known in ((shard, (2, 3)), (back, (0, 3))):
+        for number in range(4):
+            if number in known:
+                assert_same(holder.nearest(states[number], probes, ROWS, ()), wanted[number].nearest(probes, ROWS))
+            else:
+                with pytest.raises(VanishedError):
+                    holder.load(states[number])
+
+
+def test_a_shard_does_not_answer_from_another_gallery_of_the_same_version(tmp_path: Path) -> None:
+    gallery = filled(tmp_path / "g", 5)
+    shard, asked = Shard(gallery.folder, MODEL, Share(0, 1), None, 1), gallery.state
+    shutil.rmtree(tmp_path / "g")
+    assert filled(tmp_path / "g", 6).state.version == asked.version
+    with pytest.raises(VanishedError, match=r"another gallery lies in .* by now; look again"):
+        shard.load(asked)
 
 
 def test_a_version_that_another_thread_puts_out_is_still_answered(gallery: Gallery) -> None:
@@ -136,6 +160,66 @@ def test_where_no_cluster_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(InputError, match=r"pip install 'halfseen\[scale\]'"), machines.joined("local"):
         pass
+
+
+def test_ray_tells_its_makers_nothing_unless_the_environment_lets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray", reason="needs the extra scale")
+    for before, after in ((None, "0"), ("1", "1")):
+        with monkeypatch.context() as patch:
+            patch.delenv("RAY_USAGE_STATS_ENABLED", raising=False)
+            if before:
+                patch.setenv("RAY_USAGE_STATS_ENABLED", before)
+            machines.ray()
+            assert os.environ["RAY_USAGE_STATS_ENABLED"] == after
+
+
+def test_a_cluster_of_this_machine_alone_listens_at_loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reaches a cluster may run what they like on it."""
+    ray, name = pytest.importorskip("ray", reason="needs the extra scale"), "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    for address, wanted in (("auto", None), ("local", "0")):
+        monkeypatch.delenv(name, raising=False)
+        with machines.joined(address):
+            assert os.environ.get(name) == wanted
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda **_: pytest.fail("it was begun"))
+    monkeypatch.setattr(ray.util, "get_node_ip_address", lambda: "10.0.0.7")  # as where Ray was imported before
+    with pytest.raises(InputError, match=f"set {name}=0 in the environment"), machines.joined("local"):
+        pass
+
+
+def test_addresses_in_brackets_are_tried_and_those_that_only_ray_understands_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ray, begun = pytest.importorskip("ray", reason="needs the extra scale"), list[str]()
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda address, **_: begun.append(address))
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    try:
+        listening = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("this machine has no such addresses")
+    with listening:
+        wanted = [f"[::1]:{listening.getsockname()[1]}", "ray://127.0.0.1:1"]
+        for address in wanted:
+            with machines.joined(address):
+                pass
+    assert begun == wanted
+
+
+def test_what_a_cluster_says_when_it_gives_up_is_one_sentence() -> None:
+    ray = pytest.importorskip("ray", reason="needs the extra scale")
+    ours = InputError("x.png is no picture; leave it out")
+    there = ray.exceptions.RayTaskError("nearest", "Traceback\n  somewhere else", ours).as_instanceof_cause()
+    for error, words in (
+        (ours, "^x.png is no picture; leave it out$"),
+        (there, "^x.png is no picture; leave it out$"),
+        (ray.exceptions.GetTimeoutError("after 900 s"), "^the cluster has not answered in time"),
+        (ray.exceptions.RayError("Traceback\n  somewhere\nno memory"), r"^the cluster gave up \(no memory\); look at"),
+        (ray.exceptions.RayError(""), r"^the cluster gave up \(RayError\); look at"),
+    ):
+        with pytest.raises(InputError, match=words), machines.told():
+            raise error
 
 
 # --- with one ---
