@@ -109,6 +109,7 @@ def test_what_comes_later_is_read_until_it_is_prepared_too(tmp_path: Path, monke
     assert prepare(gallery) == 120
     assert [path.stat().st_mtime_ns for path in files(gallery)[:3]] == first
     assert len(files(gallery)) == 5
+    assert all(torch.equal(load_file(path)["axes"], basis.axes) for path in files(gallery))
     assert answers(Search(gallery)) == read(gallery, monkeypatch)
     assert running.refresh()
     assert answers(running) == read(gallery, monkeypatch)
@@ -537,10 +538,12 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, small_disk: Sma
 
 def test_what_has_no_room_is_not_begun(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     filled(tmp_path, ROWS)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**6, 10**6 - 9, 9))
-    code, _, said = run("gallery", "prepare", tmp_path)
-    assert code == 2
-    assert "make room, or leave it" in said
+    wanted = ROWS * Leading.row_bytes(len(PARTS), 16)
+    for free, code in ((9, 2), (wanted - 1, 2), (wanted, 0)):
+        usage = shutil._ntuple_diskusage(10**9, 10**9 - free, free)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, usage=usage: usage)
+        found, _, said = run("gallery", "prepare", tmp_path)
+        assert (found, "make room, or leave it" in said) == (code, bool(code))
 
 
 def test_the_verbs(tmp_path: Path, run: Run) -> None:
