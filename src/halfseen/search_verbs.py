@@ -79,7 +79,7 @@ class Search:
             raise InputError(f"--json prints JSON alone; leave --pictures {self.pictures} out, or have a --strip drawn")
         if not self.images:
             raise InputError("who is looked for? give one picture or more of that person")
-        queries = [read_image(path) for path in self.images]
+        queries = [_read(path) for path in self.images]
         model = open_model(self.model, self.device)
         gallery = Gallery.open(self.gallery, model.facts)
         search, ask = Searching(gallery), self._ask(model, gallery, queries)
@@ -102,7 +102,7 @@ class Search:
         from halfseen.gallery.parts import numbers_of  # noqa: PLC0415
         from halfseen.gallery.sightings import Ask  # noqa: PLC0415
 
-        unlike = [read_image(path) for path in self.unlike]
+        unlike = [_read(path) for path in self.unlike]
         named = numbers_of(gallery.model.parts)  # as in the table, or the model
         parts = [named[_among("part", name.lower(), named, most=len(named))] for name in self.part]
         since = None if self.since is None else read_time(self.since, "--since")
@@ -150,6 +150,14 @@ class Search:
             file = io.BytesIO()
             Image.fromarray(strip.permute(1, 2, 0).contiguous().numpy()).save(file, "PNG")
             sys.stdout.write(terminal.inline(file.getvalue(), language))
+
+
+def _read(path: Path) -> Tensor:
+    from halfseen.gallery.indexing.pictures import check_size  # noqa: PLC0415
+
+    image = read_image(path)
+    check_size(image, path)
+    return image
 
 
 def _names(what: Literal["camera", "source"], wanted: Sequence[str], gallery: Gallery) -> frozenset[str] | None:

@@ -385,6 +385,15 @@ def test_what_cannot_be_searched_is_one_sentence(
     assert "there is no gallery at" in refused("search", "who.png", "--gallery", tmp_path, "--model", weights)
 
 
+@pytest.mark.parametrize("words", [("tiny.png",), ("who.png", "--unlike", "tiny.png")])
+def test_a_picture_of_a_few_pixels_shows_nobody(
+    words: tuple[str, ...], gallery: Path, weights: Path, refused: Refused
+) -> None:
+    save_image(Path("tiny.png"), person(3, 0)[:, :9, :7])
+    said = refused("search", *words, "--gallery", gallery, "--model", weights)
+    assert "tiny.png is only 7x9 pixels; give a larger picture, with 8 or more on each side" in said
+
+
 def test_until_a_date_is_until_its_end(search: Callable[..., Any]) -> None:
     assert len(search("who.png", "--since", "2024-05-31", "--until", "2024-05-31")) == 10
 

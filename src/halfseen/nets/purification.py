@@ -179,7 +179,7 @@ class Purifier(nn.Module):
         active = self.steps >= self.agent.warmup
         if self.training:
             self.steps += 1
-        luck = torch.rand(patches.shape[:2], device=patches.device)  # always: all else has the same luck by any agent
+        luck = torch.rand(patches.shape[:2], device=patches.device)  # always: what is thrown later falls alike
         if self.agent.kind == "known":
             gone = cast(Tensor, nobody) & active
             return Choice(None, gone, gone, active)

@@ -18,13 +18,13 @@ from PIL import Image
 from torch import Tensor
 
 from halfseen.data.images import MAX_BYTES, decode_image, is_bare_jpeg
+from halfseen.gallery.indexing.pictures import LEAST
 from halfseen.gallery.sightings import Fact
 from halfseen.types import InputError
 
 TALLEST = 1024  # pixels, of the longer side of what goes out
 JPEG = b"\xff\xd8\xff"
 WHOLE = (0.0, 0.0, 1.0, 1.0)
-SMALLEST = 8  # pixels, of the sides of what is looked at
 
 Share = tuple[float, float, float, float]  # left, top, right, bottom of a crop, as shares of the picture
 
@@ -37,10 +37,9 @@ def read_upload(data: bytes, where: str, box: Share, pixels: int) -> Tensor:
     rows = slice(round(top * height), round(bottom * height))
     columns = slice(round(left * width), round(right * width))
     image = image[:, rows, columns]
-    if min(image.shape[1:]) < SMALLEST:
+    if min(image.shape[1:]) < LEAST:
         raise InputError(
-            f"{where} leaves {image.shape[2]} x {image.shape[1]} pixels to look at; choose at least "
-            f"{SMALLEST} x {SMALLEST}"
+            f"{where} leaves {image.shape[2]} x {image.shape[1]} pixels to look at; choose at least {LEAST} x {LEAST}"
         )
     return image
 

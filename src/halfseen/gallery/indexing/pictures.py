@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -66,7 +67,7 @@ def read_pictures(
             return UnreadError(f"{shown(source.path)} was changed while it was read; index it once it is complete")
         try:
             image = decode_image(data, shown(source.path))
-            _check_size(image, source)
+            check_size(image, source.path)
             return Picture(source, digest, fit(image), thumbnail(image, data))
         except InputError as error:
             return error
@@ -81,11 +82,12 @@ def read_pictures(
             yield [future.result() for future in futures]
 
 
-def _check_size(image: Tensor, source: Source) -> None:
+def check_size(image: Tensor, path: Path) -> None:
+    """`image` uint8 [3,H,W], read from `path`, can show somebody."""
     height, width = image.shape[1:]
     if min(height, width) < LEAST:
         raise DamagedError(
-            f"{shown(source.path)} is only {width}x{height} pixels; give a larger picture, with {LEAST} or more on "
+            f"{shown(path)} is only {width}x{height} pixels; give a larger picture, with {LEAST} or more on "
             f"each side, or take it away"
         )
 
