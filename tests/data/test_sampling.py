@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import chain
+from itertools import chain, combinations
 
 import pytest
 from hypothesis import given, settings
@@ -85,6 +85,40 @@ def test_pictures_left_over_take_turns() -> None:
         seen |= {frozenset(batch) for batch in batches}
     assert len(set().union(*seen)) == 7
     assert len(seen) > 12
+
+
+def shown(pids: list[int], P: int, K: int, epochs: int) -> list[list[list[int]]]:
+    """Of some epochs, of each batch, the pids of its pictures."""
+    batches, plans = IdentityBatches(pids, P, K), []
+    for epoch in range(epochs):
+        batches.set_epoch(epoch)
+        plans.append([[pids[item % len(pids)] for item in batch] for batch in batches])
+    return plans
+
+
+def test_anyone_may_meet_anyone_in_a_batch() -> None:
+    """Triplets are made within batches: who never meet are never told apart."""
+    met = {
+        pair
+        for plan in shown(people([2] * 12), 3, 2, epochs=40)
+        for batch in plan
+        for pair in combinations({*batch}, 2)
+    }
+    assert len({frozenset(pair) for pair in met}) == 12 * 11 / 2
+
+
+def test_someone_with_many_pictures_is_not_in_one_batch_after_the_other() -> None:
+    for plan in shown(people([20] + [2] * 50), 2, 2, epochs=10):  # 10 of 30 batches show the first
+        own = [number for number, batch in enumerate(plan) if 3 in batch]
+        assert len(own) == 10
+        assert len([number for number in own if number - 1 in own]) < 9
+
+
+def test_everyone_has_a_turn_at_filling_the_last_batch() -> None:
+    twice = set()
+    for plan in shown(people([2] * 5), 4, 2, epochs=20):  # 8 places for 5 people
+        twice |= {pid for pid, count in Counter(pid for batch in plan for pid in batch).items() if count > 2}
+    assert len(twice) == 5
 
 
 def test_the_plan_depends_on_seed_and_epoch_alone() -> None:
