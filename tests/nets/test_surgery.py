@@ -88,6 +88,14 @@ def test_watch_sees_the_steps_in_their_order_and_lets_go() -> None:
     assert len(steps) == 2
 
 
+def test_watch_sees_what_is_made_coarser_along_one_side_alone() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2, padding=1), nn.AvgPool2d((1, 2)))
+    with watch(network) as steps:
+        network[0](draw(1, 3, 8, 1))  # a picture one cell wide
+        network[1](draw(1, 4, 4, 2))
+    assert steps == [Step("0", (8, 1), (4, 1)), Step("1", (4, 2), (4, 1))]
+
+
 def test_watch_lets_go_when_the_network_fails() -> None:
     network = nn.Conv2d(3, 4, 3, stride=2)
     with pytest.raises(RuntimeError), watch(network):
