@@ -98,8 +98,9 @@ def test_what_lies_outside_scores_nothing(samples: list[Sample], root: Path, mon
     person = torch.tensor([4.0, 6.0, 0.9]).repeat(17, 1)
     person[3, 0], person[4, 1] = 8.0, -1.0
     monkeypatch.setitem(ESTIMATORS, "mediapipe", stand_in(lambda _: person[None]))
-    scores = make(samples[:1], root).keypoints[0, :, 2]
-    assert scores.tolist() == pytest.approx([0.9] * 3 + [0, 0] + [0.9] * 12)
+    report = make(samples[:1], root)
+    assert report.keypoints[0, :, 2].tolist() == pytest.approx([0.9] * 3 + [0, 0] + [0.9] * 12)
+    assert report.nobody == []  # somebody, of whom not all is seen
 
 
 class StopError(Exception):
@@ -169,6 +170,25 @@ def test_another_source_begins_anew_and_leaves_the_first_alone(
     said: list[tuple[int, int]] = []
     assert torch.equal(make(samples, root, progress=lambda *done: said.append(done)).keypoints, want(samples))
     assert said[0] == (2 * CHUNK, COUNT)
+
+
+def test_what_another_source_began_in_the_same_place_is_not_taken_over(
+    samples: list[Sample], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(StopError):
+        make(samples, root, progress=stop_after(2, StopError))
+    monkeypatch.setitem(ESTIMATORS, "mediapipe", stand_in(lambda image: alone(image) * 0.5, "stand-in 2"))
+    assert torch.equal(make(samples, root).keypoints, want(samples) * 0.5)
+
+
+def test_large_networks_look_in_this_process_unless_workers_are_asked_for(
+    samples: list[Sample], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each other process would hold the network once more, and would know nothing of this stand-in."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setitem(ESTIMATORS, "keypointrcnn", stand_in(alone))
+    report = make_cues(replace(ask(samples, root), estimator="keypointrcnn"), samples, root / "keypoints.npz")
+    assert torch.equal(report.keypoints, want(samples))
 
 
 def test_rows_are_added_where_the_source_is_the_same(samples: list[Sample], root: Path) -> None:
@@ -262,6 +282,18 @@ def test_results_of_another_tool(samples: list[Sample], root: Path, tmp_path: Pa
     assert Ask("coco-json", root, names, results=path).source != report.file.source
 
 
+def test_results_in_folders_are_known_by_what_all_their_files_hold(root: Path, tmp_path: Path) -> None:
+    one, other = tmp_path / "one/results", tmp_path / "other/results"
+    for folder, files in ((one, ("a.json", "b.json", "in/c.json")), (other, ("in/c.json", "b.json", "a.json"))):
+        for file in files:
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file).write_text(file)
+    told = [Ask("coco-json", root, (), results=folder) for folder in (one, other)]
+    assert told[0].source == told[1].source  # whatever their order on the disk
+    (one / "in/c.json").write_text("changed")
+    assert told[0].source != told[1].source
+
+
 @pytest.mark.parametrize("scale", [1.5, 2.0, 3.0])
 def test_results_of_pictures_of_another_size_are_refused(
     samples: list[Sample], root: Path, tmp_path: Path, scale: float
@@ -334,3 +366,12 @@ def test_a_sheet_shows_some_of_the_pictures(samples: list[Sample], root: Path) -
     assert sheet.dtype == torch.uint8
     assert sheet.shape == (3, 4 * (256 + 8), 8 * (171 + 8))
     assert len(JOINTS) == 17
+
+
+def test_a_sheet_shows_pictures_from_all_over_the_set(samples: list[Sample], root: Path) -> None:
+    report = make(samples, root)
+    before = draw_sheet(report)
+    for sample in samples[:48]:
+        sample.path.write_bytes(samples[-1].path.read_bytes())
+    changed = draw_sheet(report) != before
+    assert 0.1 < changed[:, ::16, ::16].float().mean() < 0.6, "not the first ones alone"
