@@ -345,6 +345,14 @@ def test_settings_are_not_negative(name: str, tmp_path: Path) -> None:
         replace(Settings(tmp_path), **{name: -1})  # type: ignore[arg-type]  # one of those that are numbers
 
 
+def test_a_seed_has_at_most_64_bits(tmp_path: Path) -> None:
+    for seed in (-(2**63), 2**63 - 1):
+        torch.manual_seed(Settings(tmp_path, seed=seed).seed)  # which takes them
+    for seed in (-(2**63) - 1, 2**63):
+        with pytest.raises(InputError, match=f"--seed is {seed}; give a whole number of at most 64 bits"):
+            Settings(tmp_path, seed=seed)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

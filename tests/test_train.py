@@ -258,7 +258,9 @@ def test_part_labels_come_in_the_grouping_of_the_config_and_flip(tmp_path: Path)
     assert halves == {(4, 5), (5, 3)}  # in six: right arm and legs; in the mirror legs and left arm
 
 
-def test_padding_follows_the_width_and_names_are_known() -> None:
+def test_sizes_are_the_recipes_padding_follows_the_width_and_names_are_known() -> None:
+    tall = augment_of(replace(RECIPE, height=384, width=128))
+    assert (tall.height, tall.width) == (384, 128)
     assert (augment_of(RECIPE).pad, augment_of(replace(RECIPE, width=128)).pad) == (1, 10)
     assert augment_of(replace(RECIPE, augment="flip")).pad == 0
     with pytest.raises(InputError, match=r"'bott', which nobody knows; choose one of none, flip, bot"):
