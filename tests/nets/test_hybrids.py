@@ -45,10 +45,11 @@ def test_timm_makes_it_by_name() -> None:
 
 def test_its_blocks_are_those_of_vit_ti_and_its_pictures_as_the_stem_knows_them() -> None:
     """Were there more heads or another mean, weights would still fit and mean something else."""
-    backbone, small = make(), timm.create_model("vit_tiny_patch16_224").blocks[0]
+    backbone, whole = make(), timm.create_model("vit_tiny_patch16_224")
+    small: Any = whole.get_submodule("blocks.0")
     assert [block.attn.num_heads for block in backbone.network.blocks] == [small.attn.num_heads] * 4
     assert backbone.network.blocks[0].state_dict().keys() == small.state_dict().keys()
-    cfg = timm.get_pretrained_cfg(STEM)
+    cfg: Any = timm.get_pretrained_cfg(STEM)
     assert (backbone.mean, backbone.std) == (cfg.mean, cfg.std)
 
 
