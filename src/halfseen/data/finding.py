@@ -51,8 +51,7 @@ def read_named(name: str, root: Path | None = None, say: Callable[[str], None] =
             f"no folder is named for {base}; give --root FOLDER, or set the environment variable HALFSEEN_DATA to one"
         )
     splits = read_set(base, place)
-    sentence = doubt(splits)
-    for note in (*([sentence] if sentence else ()), *left_out(splits)):
+    for note in filter(None, (doubt(splits), *left_out(splits))):
         say(f"note: {note}")
     for rule, _, seed in (rule.partition("@") for rule in rules):
         if rule in VARIANTS and not (seed or "0").isdecimal():
