@@ -90,7 +90,7 @@ def test_things_have_the_rules_size_and_place(H: int, W: int, kind: Occluder, se
 
 
 @given(sides, sides, seeds)
-@example(22, 198, 59)  # no head: once in some thousands
+@example(22, 198, 59)  # one of the largest, as far out as can be: the head is in view all the same
 @settings(deadline=None, max_examples=120)
 def test_a_pedestrian_takes_20_to_40_percent_of_the_width_from_one_side(H: int, W: int, seed: int) -> None:
     _, hidden = paste(noise(H, W), noise(40, 20), Occluder.PEDESTRIAN, seed)
@@ -98,7 +98,7 @@ def test_a_pedestrian_takes_20_to_40_percent_of_the_width_from_one_side(H: int, 
     assert W / 5 <= right - left <= 2 * W / 5
     assert left == 0 or right == W
     assert bottom == H
-    assert top <= 0.36 * H + 1  # of the largest, as far out as can be, the shoulders are seen first and no head
+    assert top <= 0.25 * H + 1  # the head
 
 
 def test_a_pedestrian_is_no_rectangle_and_comes_from_both_sides() -> None:

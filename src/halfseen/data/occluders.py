@@ -37,6 +37,7 @@ KINDS = tuple(kind for kind in Occluder if kind is not Occluder.NONE)
 # head, trunk with arms, legs: centre and half height in heights of the person's box, half width in widths of it
 FIGURE = ((0.13, 0.11, 0.16), (0.38, 0.24, 0.31), (0.74, 0.31, 0.25))
 REACH = max(half_width for _, _, half_width in FIGURE)
+TO_HEAD = REACH - FIGURE[0][2]  # from where the figure begins
 SOFT_EDGE = 3  # pixels from nothing to all
 
 
@@ -122,6 +123,7 @@ def _pedestrian(picture: Bytes, size: Size, dice: Random) -> tuple[Bytes, Bytes]
     scale = 1.05 + 0.35 * dice.random()
     shown = _between(dice, width / 5, 2 * width / 5)
     tall, broad = scale * height, scale * width  # of the whole person's box; the image holds some of it
+    shown = max(shown, ceil(TO_HEAD * broad))  # of the largest the shoulder alone could be seen
     right = 0.5 + REACH
     box = (max(0, right - shown / broad), 0, right, (height - top) / tall)
     down = (np.arange(height - top) + 0.5) / tall
