@@ -129,6 +129,25 @@ def test_columns_that_may_be_meant_to_be_others_are_told(folder: Path, header: s
     assert len(found.notes) == bool(said)
 
 
+def test_films_that_would_become_one_camera_are_told_once(tmp_path: Path) -> None:
+    def noted(*names: str, patterns: tuple[str, ...] = ()) -> list[str]:
+        root = tmp_path / str(len(list(tmp_path.iterdir())))
+        for name in names:
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).touch()
+        return find([root], [Pattern(text) for text in patterns]).notes
+
+    alike = ("gate/video.mp4", "yard/video.mp4", "zoo/video.mp4")
+    (note,) = noted(*alike)
+    assert "gate/video.mp4 and " in note
+    assert "yard/video.mp4 become one camera, 'video'" in note
+    assert "--pattern '{camera}/*'" in note
+    assert noted(*alike, patterns=("{camera}/*",)) == []
+    assert noted("gate/a.mp4", "yard/b.mp4", "yard/b.jpg", "gate/b.jpg") == []
+    assert noted("gate/video.mp4", "gate/video.avi") == []  # one camera's film in two forms
+    assert len(noted("a.mp4", "gate/b.mp4", "yard/b.mov")) == 1
+
+
 def test_a_bad_row_of_a_table_leaves_out_that_row_alone(folder: Path) -> None:
     table = folder / "list.csv"
     rows = (

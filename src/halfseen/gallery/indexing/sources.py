@@ -112,6 +112,7 @@ def find(paths: Sequence[Path], patterns: Sequence[Pattern] = ()) -> Found:
     for source in found.sources:
         once.setdefault(source.path, source)
     found.sources = list(once.values())
+    _look_at_films(found)
     return found
 
 
@@ -198,6 +199,19 @@ def _look_at_columns(found: Found, table: Path, rows: Sequence[Row]) -> None:
         found.notes.append(
             f"{shown(table)}: columns that are not read: {others}; read are {every}: rename it if one of these is meant"
         )
+
+
+def _look_at_films(found: Found) -> None:
+    """Without a camera's name a film's own stands for it: `gate/video.mp4` and `yard/video.mp4` would be one camera."""
+    first: dict[str, Path] = {}
+    for film in found.films:
+        path = film.path
+        if not film.named.camera and first.setdefault(path.stem, path).parent != path.parent:
+            found.notes.append(
+                f"{shown(first[path.stem])} and {shown(path)} become one camera, {path.stem!r}; if each folder is one, "
+                f"say so: --pattern '{{camera}}/*', or in a table by the column camera"
+            )
+            return
 
 
 def _keep(found: Found, path: Path, by: Path, named: Named) -> None:
