@@ -134,6 +134,31 @@ def test_processes_share_it(samples: list[Sample]) -> None:
     assert memory.parts[:3].flatten(1).any(1).tolist() == [True, True, False]
 
 
+def test_a_picture_is_said_to_be_there_when_all_of_it_is(
+    samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process may look at any moment, and would take half a picture for the whole."""
+    memory = Memory(1, SMALL, parts=True)
+    there: list[tuple[torch.Tensor, torch.Tensor]] = []
+    sizes = torch.zeros(1, 2)
+
+    class Said:
+        def __getitem__(self, row: int) -> torch.Tensor:
+            return sizes[row]
+
+        def __setitem__(self, row: int, size: torch.Tensor) -> None:
+            there.append((memory.pixels[row].clone(), memory.parts[row].clone()))
+
+    for tensor in (memory.pixels, memory.parts):
+        tensor.zero_()
+    monkeypatch.setattr(memory, "stored", Said())
+    found = memory.see(0, samples[0], SMALL, labels_of)
+    ((pixels, labels),) = there
+    assert torch.equal(pixels, found.image.permute(1, 2, 0))
+    assert found.parts is not None
+    assert torch.equal(labels, found.parts)
+
+
 def test_what_is_shared_takes_at_most_half_of_what_is_free_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -262,6 +262,16 @@ def test_damaged_numbers_are_told(harm: float) -> None:
                 of(rows)
 
 
+@pytest.mark.parametrize(("column", "harm"), [(1, 0.9), (2, -0.25)])
+def test_vectors_that_are_too_long_and_visibilities_below_nothing_are_told(column: int, harm: float) -> None:
+    """Of the vectors each number could be one of a direction."""
+    rows = Stored(*(each.clone() for each in rows_of(made(20, (2, 8), 1, "plain"))))
+    rows[column][3, 1] = harm
+    for of in (Planes.of, partial(Leading.of, basis=Basis.of(made(20, (2, 8), 1, "plain")))):
+        with pytest.raises(InputError, match="`halfseen gallery verify` says which"):
+            of(rows)
+
+
 def test_only_the_parts_that_someone_shows_are_multiplied(monkeypatch: pytest.MonkeyPatch) -> None:
     gallery, query = made(100, (4, 8), 1, "plain"), made(2, (4, 8), 2, "plain")
     query = Embedding(query.vectors, torch.tensor([[0.0, 1, 0, 0], [0, 0.5, 0, 1]]))
@@ -344,6 +354,31 @@ def test_what_rounding_loses_may_all_point_one_way(rounded: str) -> None:
     rows = Leading.of(rows_of(gallery), Basis(torch.eye(64).repeat(3, 1, 1), torch.zeros(3, 64)))
     lowest, _ = bounds._bounds(rows, Probes.of(Mean.each(query)), None)
     assert bool((lowest.flatten(1)[:, :40] <= exact(query, as_kept(gallery))).all())
+
+
+@pytest.mark.parametrize("beyond", ["the rows", "the query"])
+def test_what_lies_just_beyond_the_axes_counts(beyond: str) -> None:
+    """So little that float32 may see a vector as long as what the axes hold of it; the other side is nothing else."""
+    vectors = torch.randn(40, 3, 64, generator=torch.Generator().manual_seed(0))
+    vectors[:, :, 16:] = 0
+    vectors = torch.nn.functional.normalize(vectors, dim=2)
+    vectors[:, :, 20] = 3e-4
+    sides = Embedding(vectors, torch.ones(40, 3)), Embedding(torch.eye(64)[20].expand(1, 3, 64), torch.ones(1, 3))
+    gallery, query = sides if beyond == "the rows" else sides[::-1]
+    rows = Leading.of(rows_of(gallery), Basis(torch.eye(64)[:, :16].repeat(3, 1, 1), torch.zeros(3, 16)))
+    lowest, _ = bounds._bounds(rows, Probes.of(Mean.each(query)), None)
+    assert bool((lowest.flatten(1)[:, : len(gallery)] <= exact(query, as_kept(gallery))).all())
+
+
+def test_what_float32_loses_is_granted_where_bytes_lose_nothing() -> None:
+    """Or of equal pictures one would be beyond the other, and not found for its lower id."""
+    signs = torch.randint(0, 2, (1, 9, 16), generator=torch.Generator().manual_seed(0)) * 2.0 - 1
+    visibility = torch.rand(200, 9, generator=torch.Generator().manual_seed(1))
+    gallery, query = Embedding(signs.repeat(200, 1, 1), visibility), Embedding(signs, torch.ones(1, 9))
+    rows = split(gallery)
+    assert not rows.low.any()
+    lowest, _ = bounds._bounds(rows, Probes.of(Mean.each(query)), None)
+    assert float(lowest.flatten(1)[:, :200].max()) <= 0, "all of them are where the query is"
 
 
 @EITHER
@@ -513,6 +548,14 @@ def test_a_second_look_is_nearer_to_the_distance_and_never_beyond() -> None:
     assert led(gallery).second_bounds(probes) is None
 
 
+def test_sums_of_very_many_numbers_are_not_looked_at_twice_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba", reason="needs the extra fast")
+    rows, probes = quick(leaning(50, 1)), Probes.of(Mean.each(leaning(2, 2)))
+    for most, looked_at in ((64, True), (63, False)):
+        monkeypatch.setattr(leading, "LONG", most)
+        assert bool(rows.second_bounds(probes)) is looked_at
+
+
 def test_without_numba_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "numba", None)
     assert loops_for.__wrapped__(3) is None
@@ -571,6 +614,17 @@ def test_each_of_many_people_finds_what_is_theirs() -> None:
             for column, own in zip(together, found, strict=True):
                 torch.testing.assert_close(column[row, :wide], own[0], rtol=0, atol=0, equal_nan=True)
             assert bool((together.distances[row, wide:] == torch.inf).all())
+
+
+@EITHER
+def test_each_of_many_people_goes_on_from_what_they_have_found(kept: Callable[[Embedding], Planes | Leading]) -> None:
+    """Also those whom another thread looks for."""
+    gallery, query = leaning(400, 1), leaning(3 * bounds.PEOPLE - 3, 2)
+    probes, found = Probes.of(Mean.each(query)), Found.room(len(query), 0, 6)
+    for start in (0, 150, 300):
+        some = kept(gallery[start : start + 150])
+        found = search(replace(some, ids=some.ids + start), probes, 9, found, None)
+    check(found, exact(query, as_kept(gallery)), 9)
 
 
 @pytest.mark.parametrize("people", [1, 4, 5])

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from fixture_types import Run, SmallDisk
 from galleries import MODEL, PARTS, facts, filled, people
-from halfseen.gallery import loading, prepared, tables
+from halfseen.gallery import loading, mapping, prepared, tables
 from halfseen.gallery.chunks import Stored
 from halfseen.gallery.leading import Basis, Leading
 from halfseen.gallery.loading import prepare, prepared_rows, unprepare
@@ -209,6 +209,30 @@ def test_what_goes_while_it_is_prepared_is_not_kept(tmp_path: Path, monkeypatch:
     assert len(files(everything)) == 1
 
 
+def test_the_few_that_are_left_of_what_is_being_prepared_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fewer than are looked at in a whole file."""
+    gallery, other = filled(tmp_path, ROWS), Gallery.open(tmp_path)
+    assert prepare(gallery, once(lambda: other.remove(range(LONG, 2 * LONG - 3)))) == 2 * LONG + 3
+    assert prepared_rows(gallery) == 2 * LONG + 3
+    assert answers(Search(gallery)) == read(gallery, monkeypatch)
+
+
+def test_what_goes_before_it_is_read_leaves_room_that_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the parts of rows that lie part by part: files hold numbers without gaps."""
+    monkeypatch.setattr(Basis, "pays", lambda *_: False)
+    gallery, other = filled(tmp_path, 5 * LONG), Gallery.open(tmp_path)
+    prepare(gallery)
+    for path in files(gallery)[::2]:
+        path.unlink()
+    assert prepare(gallery, once(lambda: other.remove(range(5 * LONG - 10, 5 * LONG)))) == 3 * LONG - 10
+    assert prepared_rows(gallery) == len(gallery) == 5 * LONG - 10
+    assert answers(Search(gallery)) == read(gallery, monkeypatch)
+
+
 def test_files_of_another_history_are_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy of an earlier day is put back without the folder of these files, and grows again by other rows."""
     place = tmp_path / "g"
@@ -350,6 +374,18 @@ def test_an_import_of_another_export_is_another_history(tmp_path: Path, monkeypa
     gallery.compact()
     assert files(gallery) == [], "one of them holds somebody who was forgotten"
     prepare(gallery)
+    assert answers(Search(gallery)) == read(gallery, monkeypatch)
+
+
+def test_a_file_of_which_nothing_can_be_compared_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The very rows that are looked at were removed: what else is said of the others is not enough."""
+    monkeypatch.setattr(mapping, "LOOKED_AT", 5)
+    gallery = filled(tmp_path, ROWS)
+    prepare(gallery)
+    looked_at = load_file(files(gallery)[1])
+    gallery.remove(looked_at["ids"][looked_at["look_at"]].tolist())
+    assert len(gallery) == ROWS - 5
+    assert prepared_rows(gallery) == ROWS - LONG
     assert answers(Search(gallery)) == read(gallery, monkeypatch)
 
 
