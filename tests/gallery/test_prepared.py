@@ -275,6 +275,19 @@ def test_galleries_that_do_not_know_when_rows_were_stored_are_read(
     assert len(answers(Search(gallery))[0]) == ROWS
 
 
+def test_galleries_in_an_object_store_are_not_prepared(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    gallery = Gallery.create(f"file://{tmp_path}/g", MODEL)
+    gallery.add(people([1] * 60), facts(60))
+    assert prepare(gallery) == 0
+    code, _, said = run("gallery", "prepare", gallery.folder)
+    assert code == 2
+    assert "cannot be prepared: it lies in an object store" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["g"]
+
+
 def _noted(schema: Any, _: int, __: int, note: bytes) -> Any:
     return schema.with_metadata({**schema.metadata, tables.MODEL: note})
 
@@ -389,6 +402,28 @@ def test_a_file_of_which_nothing_can_be_compared_is_not_used(tmp_path: Path, mon
     assert answers(Search(gallery)) == read(gallery, monkeypatch)
 
 
+def test_a_running_search_compares_files_anew_where_the_history_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though they are the very files that it has mapped, and ids and times of rows are the same."""
+    source, place = filled(tmp_path / "s", ROWS + 5), tmp_path / "g"
+    source.export(tmp_path / "first")
+    source.forget(person=[0])
+    source.export(tmp_path / "second")
+    gallery = Gallery.create(place, MODEL)
+    shutil.copytree(place, tmp_path / "copy")
+    gallery.import_(tmp_path / "first")
+    prepare(gallery)
+    running = Search(Gallery.open(place))
+    (place / "prepared").rename(tmp_path / "copy/prepared")
+    shutil.rmtree(place)
+    (tmp_path / "copy").rename(place)
+    gallery = Gallery.open(place)
+    gallery.import_(tmp_path / "second")
+    assert running.refresh()
+    assert answers(running) == read(gallery, monkeypatch)
+
+
 def test_removed_rows_are_passed_over_where_they_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is copied for them: there may be no memory for that."""
     gallery = filled(tmp_path, ROWS)
@@ -497,6 +532,20 @@ def test_columns_of_other_lengths_are_passed_over(harmed: tuple[Gallery, Path]) 
             gallery.compact()
             assert not path.exists()
             path.touch()
+
+
+@pytest.mark.parametrize("name", ["ids", "stored", "look_at", "whole"])
+def test_files_without_a_column_are_passed_over(harmed: tuple[Gallery, Path], name: str) -> None:
+    """And are no hindrance to who forgets somebody."""
+    gallery, path = harmed
+    with safe_open(path, "pt") as file:
+        about, tensors = file.metadata(), {each: file.get_tensor(each) for each in file.keys()}  # noqa: SIM118
+    path.unlink()
+    save_file({each: value for each, value in tensors.items() if each != name}, path, about)
+    assert prepared_rows(gallery) == ROWS - LONG
+    assert len(answers(Search(gallery))[0]) == ROWS
+    assert gallery.forget(person=[3]) == 5
+    assert (path in files(gallery)) == (name == "whole"), "what holds nobody who was forgotten may stay"
 
 
 @pytest.mark.parametrize("name", ["whole", "step"])
