@@ -424,6 +424,26 @@ def test_a_running_search_compares_files_anew_where_the_history_is_another(
     assert answers(running) == read(gallery, monkeypatch)
 
 
+def test_what_was_read_of_another_history_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though ids and times are those of rows that are there."""
+    source, place = filled(tmp_path / "s", ROWS + 5), tmp_path / "g"
+    source.export(tmp_path / "first")
+    source.forget(person=[0])
+    source.export(tmp_path / "second")
+    gallery = Gallery.create(place, MODEL)
+    shutil.copytree(place / "images.lance", tmp_path / "copy")
+    gallery.import_(tmp_path / "first")
+
+    def meanwhile() -> None:
+        shutil.rmtree(place / "images.lance")
+        (tmp_path / "copy").rename(place / "images.lance")
+        Gallery.open(place).import_(tmp_path / "second")
+
+    assert prepare(gallery, once(meanwhile)) < LONG, "the first quarter"
+    assert len(files(gallery)) == 1
+    assert answers(Search(Gallery.open(place))) == read(gallery, monkeypatch)
+
+
 def test_removed_rows_are_passed_over_where_they_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is copied for them: there may be no memory for that."""
     gallery = filled(tmp_path, ROWS)
