@@ -143,9 +143,16 @@ def test_films_that_would_become_one_camera_are_told_once(tmp_path: Path) -> Non
     assert "yard/video.mp4 become one camera, 'video'" in note
     assert "--pattern '{camera}/*'" in note
     assert noted(*alike, patterns=("{camera}/*",)) == []
+    (note,) = noted("gate/20240531.mp4", "yard/20240531.mp4", patterns=("{time:%Y%m%d}.mp4",))
+    assert "say so: with {camera} in your patterns" in note, "another pattern would come too late"
     assert noted("gate/a.mp4", "yard/b.mp4", "yard/b.jpg", "gate/b.jpg") == []
     assert noted("gate/video.mp4", "gate/video.avi") == []  # one camera's film in two forms
     assert len(noted("a.mp4", "gate/b.mp4", "yard/b.mov")) == 1
+    table = tmp_path / "films.csv"
+    for header, cells, count in (("path", ("", ""), 1), ("path,camera", (",a", ",b"), 0)):
+        rows = [f"0/{name}{cell}" for name, cell in zip(alike[:2], cells, strict=True)]
+        table.write_text("\n".join([header, *rows]))
+        assert len(find([table]).notes) == count
 
 
 def test_a_bad_row_of_a_table_leaves_out_that_row_alone(folder: Path) -> None:

@@ -112,7 +112,7 @@ def find(paths: Sequence[Path], patterns: Sequence[Pattern] = ()) -> Found:
     for source in found.sources:
         once.setdefault(source.path, source)
     found.sources = list(once.values())
-    _look_at_films(found)
+    _look_at_films(found, patterns)
     return found
 
 
@@ -201,15 +201,16 @@ def _look_at_columns(found: Found, table: Path, rows: Sequence[Row]) -> None:
         )
 
 
-def _look_at_films(found: Found) -> None:
+def _look_at_films(found: Found, patterns: Sequence[Pattern]) -> None:
     """Without a camera's name a film's own stands for it: `gate/video.mp4` and `yard/video.mp4` would be one camera."""
     first: dict[str, Path] = {}
+    told = "with {camera} in your patterns" if patterns else "--pattern '{camera}/*', or '{camera}/*/*' for one above"
     for film in found.films:
         path = film.path
         if not film.named.camera and first.setdefault(path.stem, path).parent != path.parent:
             found.notes.append(
-                f"{shown(first[path.stem])} and {shown(path)} become one camera, {path.stem!r}; if each folder is one, "
-                f"say so: --pattern '{{camera}}/*', or in a table by the column camera"
+                f"{shown(first[path.stem])} and {shown(path)} become one camera, {path.stem!r}; if folders are "
+                f"cameras, say so: {told}; or in a table by the column camera"
             )
             return
 
