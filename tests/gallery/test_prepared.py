@@ -365,15 +365,21 @@ def test_a_gallery_that_takes_the_place_of_another_is_not_given_its_rows(
     assert answers(Search(there)) == read(there, monkeypatch)
 
 
+def of_two_exports(root: Path) -> Gallery:
+    """`g`, which holds the `first` of two exports of one source; `copy` is what it was before."""
+    source = filled(root / "s", ROWS + 5)
+    source.export(root / "first")
+    source.forget(person=[0])
+    source.export(root / "second")
+    gallery = Gallery.create(root / "g", MODEL)
+    shutil.copytree(root / "g", root / "copy")
+    gallery.import_(root / "first")
+    return gallery
+
+
 def test_an_import_of_another_export_is_another_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exports keep when rows were stored, so ids and times of both are the same."""
-    source, place = filled(tmp_path / "s", ROWS + 5), tmp_path / "g"
-    source.export(tmp_path / "first")
-    source.forget(person=[0])
-    source.export(tmp_path / "second")
-    gallery = Gallery.create(place, MODEL)
-    shutil.copytree(place, tmp_path / "copy")
-    gallery.import_(tmp_path / "first")
+    gallery, place = of_two_exports(tmp_path), tmp_path / "g"
     prepare(gallery)
     kept = files(gallery)
     shutil.copytree(place / "prepared", tmp_path / "copy/prepared")
@@ -406,13 +412,7 @@ def test_a_running_search_compares_files_anew_where_the_history_is_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Though they are the very files that it has mapped, and ids and times of rows are the same."""
-    source, place = filled(tmp_path / "s", ROWS + 5), tmp_path / "g"
-    source.export(tmp_path / "first")
-    source.forget(person=[0])
-    source.export(tmp_path / "second")
-    gallery = Gallery.create(place, MODEL)
-    shutil.copytree(place, tmp_path / "copy")
-    gallery.import_(tmp_path / "first")
+    gallery, place = of_two_exports(tmp_path), tmp_path / "g"
     prepare(gallery)
     running = Search(Gallery.open(place))
     (place / "prepared").rename(tmp_path / "copy/prepared")
@@ -426,17 +426,11 @@ def test_a_running_search_compares_files_anew_where_the_history_is_another(
 
 def test_what_was_read_of_another_history_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Though ids and times are those of rows that are there."""
-    source, place = filled(tmp_path / "s", ROWS + 5), tmp_path / "g"
-    source.export(tmp_path / "first")
-    source.forget(person=[0])
-    source.export(tmp_path / "second")
-    gallery = Gallery.create(place, MODEL)
-    shutil.copytree(place / "images.lance", tmp_path / "copy")
-    gallery.import_(tmp_path / "first")
+    gallery, place = of_two_exports(tmp_path), tmp_path / "g"
 
     def meanwhile() -> None:
         shutil.rmtree(place / "images.lance")
-        (tmp_path / "copy").rename(place / "images.lance")
+        (tmp_path / "copy/images.lance").rename(place / "images.lance")
         Gallery.open(place).import_(tmp_path / "second")
 
     assert prepare(gallery, once(meanwhile)) < LONG, "the first quarter"
